@@ -1,0 +1,1 @@
+"""One file a verb: makes replicas, trains them, reduces them to a result."""

@@ -1,0 +1,82 @@
+"""The experiment: everything that a YAML spec can say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from modelscale.data.section import DataSection
+from modelscale.evaluation.metrics.base import MetricSpec
+from modelscale.evaluation.section import EvaluateSection
+from modelscale.losses.base import LossSpec
+from modelscale.models.base import ModelSpec
+from modelscale.optimizers.base import OptimizerSpec
+from modelscale.optimizers.schedules.base import ScheduleSpec
+from modelscale.spec.base import Spec
+from modelscale.tensors import Task
+from modelscale.training.plan import Regularization, TrainPlan
+from modelscale.tuning.section import TuneSection
+
+RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Budget(Spec):
+    """Bounds on a whole run, however often it was interrupted."""
+
+    time_s: float | None = Field(None, gt=0)
+    """Seconds of training after which the run ends with what it has."""
+
+
+class Experiment(Spec):
+    """One experiment: data, model, how it learns, and what is asked about it."""
+
+    version: Literal[1] = 1
+    """Version of the spec format."""
+
+    name: RunName | None = None
+    """Folder under the runs folder; the spec file's name when left out."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of weights, order, dropout and augmentation."""
+
+    task: Task | None = None
+    """What is learnt; inferred from the target when left out."""
+
+    data: DataSection
+    """What to learn from."""
+
+    model: ModelSpec
+    """What learns it."""
+
+    loss: LossSpec | None = None
+    """What is minimised; by default cross-entropy, or mean squared error for regression."""
+
+    optimizer: OptimizerSpec = Field(default_factory=lambda: OptimizerSpec.model_validate("adam"))
+    """How it learns."""
+
+    scheduler: ScheduleSpec = Field(
+        default_factory=lambda: ScheduleSpec.model_validate("constant")
+    )
+    """How the learning rate changes during training."""
+
+    regularization: Regularization = Field(default_factory=Regularization)
+    """Penalties in the loss."""
+
+    train: TrainPlan = Field(default_factory=TrainPlan)
+    """How long and in what bites to train."""
+
+    metrics: tuple[MetricSpec, ...] = ()
+    """What is measured beside the loss; by default what suits the task."""
+
+    tune: TuneSection | None = None
+    """The search that `modelscale tune` runs."""
+
+    evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+    """Intervals of the measured metrics."""
+
+    budget: Budget = Field(default_factory=Budget)
+    """Bounds on the whole run."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto` takes CUDA where it is present; or `cpu`, `cuda`, `cuda:1`."""

@@ -1,0 +1,135 @@
+"""Components: the parts of a spec that are chosen by `kind`.
+
+A family is a folder (`models/`, `losses/`, …) with a `base.py`; a kind is a file in it.
+`kind: mlp` in a `model:` section means the one `ModelSpec` class in `models/mlp.py`. There is
+no list to extend and no decorator to call: a new file is a new kind. Nothing that a spec or a
+checkpoint says can import other code; a user's own kinds come from installed packages that
+the command line allows by name (`allow_plugin`).
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+from typing import Any, ClassVar, Self
+
+from pydantic import (
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from modelscale.errors import Unavailable, did_you_mean
+from modelscale.spec.base import Spec
+
+PLUGIN_GROUP = "modelscale.plugins"
+_plugins: dict[str, str] = {}  # kind -> module, filled by the command line alone
+
+
+def allow_plugin(name: str) -> None:
+    """Make the kind `name` available from an installed package's entry point.
+
+    Raises:
+        Unavailable: If no installed package offers it.
+    """
+    points = {p.name: p for p in importlib.metadata.entry_points(group=PLUGIN_GROUP)}
+    if name not in points:
+        raise Unavailable(f"--plugin {name}: no installed package offers it")
+    _plugins[name] = points[name].value
+
+
+class Component(Spec):
+    """Base of the family bases. A subclass in a `base.py` is a family, any other is a kind."""
+
+    default_kind: ClassVar[str | None] = None
+    """The kind that a mapping without `kind` means; None where it must be said."""
+
+    @classmethod
+    def own_kind(cls) -> str:
+        """Return the kind that this class is."""
+        named = {module: kind for kind, module in _plugins.items()}
+        return named.get(cls.__module__, cls.__module__.rpartition(".")[2])
+
+    @classmethod
+    def is_family(cls) -> bool:
+        """Return whether this class stands for all kinds of its family."""
+        return cls.__module__.endswith(".base")
+
+    @classmethod
+    def kinds(cls) -> list[str]:
+        """Return the kinds of this family, by the files in its folder."""
+        folder = importlib.import_module(cls.__module__.rpartition(".")[0])
+        names = [m.name for m in pkgutil.iter_modules(folder.__path__) if not m.ispkg]
+        plugins = [kind for kind in _plugins if cls._class_in(_plugins[kind])]
+        return sorted([n for n in names if n != "base" and not n.startswith("_")] + plugins)
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Self]:
+        """Return the class of `kind`.
+
+        Raises:
+            ValueError: If the family has no such kind.
+        """
+        if kind not in cls.kinds():
+            raise ValueError(f"unknown kind {kind!r}{did_you_mean(kind, cls.kinds())}")
+        folder = cls.__module__.rpartition(".")[0]
+        found = cls._class_in(_plugins.get(kind, f"{folder}.{kind}"))
+        assert found is not None, f"{folder}.{kind} defines no {cls.__name__}"
+        return found
+
+    @classmethod
+    def _class_in(cls, module_name: str) -> type[Self] | None:
+        module = importlib.import_module(module_name)
+        for _, found in inspect.getmembers(module, inspect.isclass):
+            if issubclass(found, cls) and found.__module__ == module.__name__:
+                return found
+        return None
+
+    @classmethod
+    def from_shorthand(cls, text: str) -> dict[str, Any]:
+        """Return the mapping that a bare string is short for."""
+        return {"kind": text}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Build the kind that a mapping names, where a field asks for its family."""
+        if isinstance(data, str):
+            data = cls.from_shorthand(data)
+        if not isinstance(data, dict):
+            return handler(data)
+        data = dict(data)
+        if not cls.is_family():
+            data.pop("kind", None)
+            return handler(data)
+        kind = data.pop("kind", cls.default_kind)
+        if kind is None:
+            raise ValueError(f"needs a 'kind' (one of: {', '.join(cls.kinds())})")
+        if not isinstance(kind, str):
+            raise ValueError(f"kind must be a name, got {kind!r}")  # noqa: TRY004
+        return cls.of_kind(kind).model_validate(data)
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the kind before the fields."""
+        return {"kind": self.own_kind(), **handler(self)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the union of all kinds for a family, and a closed object for a kind."""
+        if not cls.is_family():
+            schema = handler.resolve_ref_schema(handler(core_schema))
+            schema["properties"] = {
+                "kind": {"const": cls.own_kind(), "type": "string"},
+                **schema.get("properties", {}),
+            }
+            return schema
+        kinds = [cls.of_kind(kind) for kind in cls.kinds()]
+        short = {"enum": cls.kinds(), "type": "string", "description": "Short for {kind: …}."}
+        return {"anyOf": [short, *(handler(k.__pydantic_core_schema__) for k in kinds)]}

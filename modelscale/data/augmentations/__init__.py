@@ -1,0 +1,1 @@
+"""Image augmentation kinds, one file each."""

@@ -1,0 +1,39 @@
+"""The `data` section of a spec."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelscale.data.augmentations.base import AugmentationSpec
+from modelscale.data.sources.base import SourceSpec
+from modelscale.data.splits.base import SplitSpec
+from modelscale.spec.base import Spec
+
+ColumnRole = Literal["numeric", "category", "ignore"]
+
+
+class DataSection(Spec):
+    """What to learn from."""
+
+    source: SourceSpec
+    """Where examples come from: a name of the catalogue, or `{kind: csv, path: …}`."""
+
+    split: SplitSpec = Field(default_factory=lambda: SplitSpec.model_validate({}))
+    """How rows are divided into train, validation and test parts."""
+
+    columns: dict[str, ColumnRole] = {}
+    """Roles of table columns where the inferred ones are wrong."""
+
+    standardize: bool = True
+    """Whether numeric inputs are scaled to mean 0 and deviation 1 of the training part."""
+
+    target_transform: Literal["auto", "none", "standardize", "log"] = "auto"
+    """How regression targets are transformed for training; `auto` standardises them."""
+
+    augment: tuple[AugmentationSpec, ...] = ()
+    """Random changes to training images, in this order."""
+
+    storage: Literal["auto", "memory", "disk"] = "auto"
+    """Whether examples stay in memory; `auto` does so if they fit in a quarter of what is free."""

@@ -1,0 +1,1 @@
+"""Split kinds, one file each."""

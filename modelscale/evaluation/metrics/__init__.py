@@ -1,0 +1,1 @@
+"""Metric kinds, one file each."""

@@ -1,0 +1,1 @@
+"""Loss kinds, one file each."""

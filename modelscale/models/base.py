@@ -1,0 +1,41 @@
+"""The model family."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from modelscale.components import Component
+from modelscale.tensors import Encoding, Inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelSpec(Component):
+    """A neural network that maps a batch of inputs to a batch of outputs.
+
+    Written for one replica; the trainer lifts it to K with `vmap`. Rates that replicas of one
+    cohort may differ in are buffers of the network (see `modules/dropout.py`).
+    """
+
+    encoding: ClassVar[Encoding] = "onehot"
+    """How categories of a table reach the network."""
+
+    per_replica: ClassVar[tuple[str, ...]] = ()
+    """Fields that replicas of one cohort may differ in, as they are buffers of the network."""
+
+    def check(self, inputs: Inputs) -> None:
+        """Raise ValueError where the network cannot take such inputs."""
+
+    @abstractmethod
+    def build(self, inputs: Inputs, outputs: int) -> nn.Module:
+        """Return the network with freshly initialised weights, drawn from the global RNG.
+
+        Args:
+            inputs: What one example looks like.
+            outputs: Number of output values O of an example.
+
+        Returns:
+            A module that maps x: (batch, *inputs.shape) float32 to (batch, outputs).
+        """

@@ -1,0 +1,1 @@
+"""Learning-rate schedule kinds, one file each."""

@@ -1,0 +1,1 @@
+"""THE training loop: plan, cohort, step, trainer, state."""

@@ -1,0 +1,1 @@
+"""Hyper-parameter search: samplers, early stopping, cohorts of trials."""

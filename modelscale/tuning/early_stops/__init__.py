@@ -1,0 +1,1 @@
+"""Early-stopping kinds for trials, one file each."""

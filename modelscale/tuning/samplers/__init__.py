@@ -1,0 +1,1 @@
+"""Sampler kinds, one file each."""
