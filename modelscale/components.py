@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import (
@@ -20,8 +21,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from modelscale.errors import Unavailable, did_you_mean
 from modelscale.spec.base import Spec
@@ -94,24 +94,42 @@ class Component(Spec):
         """Return the mapping that a bare string is short for."""
         return {"kind": text}
 
+    @classmethod
+    def expand(cls, data: Any) -> Any:
+        return cls.from_shorthand(str(data)) if isinstance(data, str) else data
+
+    @classmethod
+    def variant(cls, data: Mapping[str, Any]) -> type[Self]:
+        """Return the class of the kind that these data name.
+
+        Raises:
+            PydanticCustomError: If they name none, or one that does not exist.
+        """
+        if not cls.is_family():
+            return cls
+        kind = data.get("kind", cls.default_kind)
+        if not isinstance(kind, str):
+            message = f"needs a 'kind' (one of: {', '.join(cls.kinds())})"
+            raise PydanticCustomError("needs_kind", "{message}", {"message": message})
+        if kind not in cls.kinds():
+            message = f"unknown kind {kind!r}{did_you_mean(kind, cls.kinds())}"
+            raise PydanticCustomError("unknown_kind", "{message}", {"message": message})
+        return cls.of_kind(kind)
+
+    @classmethod
+    def example(cls) -> str:
+        return (cls.default_kind or cls.kinds()[0]) if cls.is_family() else cls.own_kind()
+
     @model_validator(mode="wrap")
     @classmethod
     def _choose(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Build the kind that a mapping names, where a field asks for its family."""
-        if isinstance(data, str):
-            data = cls.from_shorthand(data)
+        data = cls.expand(data)
         if not isinstance(data, dict):
             return handler(data)
-        data = dict(data)
-        if not cls.is_family():
-            data.pop("kind", None)
-            return handler(data)
-        kind = data.pop("kind", cls.default_kind)
-        if kind is None:
-            raise ValueError(f"needs a 'kind' (one of: {', '.join(cls.kinds())})")
-        if not isinstance(kind, str):
-            raise ValueError(f"kind must be a name, got {kind!r}")  # noqa: TRY004
-        return cls.of_kind(kind).model_validate(data)
+        kind_class = cls.variant(data)
+        fields = {key: value for key, value in data.items() if key != "kind"}
+        return kind_class.model_validate(fields) if cls.is_family() else handler(fields)
 
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -121,15 +139,43 @@ class Component(Spec):
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         """Return the union of all kinds for a family, and a closed object for a kind."""
         if not cls.is_family():
-            schema = handler.resolve_ref_schema(handler(core_schema))
-            schema["properties"] = {
-                "kind": {"const": cls.own_kind(), "type": "string"},
-                **schema.get("properties", {}),
-            }
-            return schema
+            return cls._kind_schema(core_schema, handler)
         kinds = [cls.of_kind(kind) for kind in cls.kinds()]
-        short = {"enum": cls.kinds(), "type": "string", "description": "Short for {kind: …}."}
-        return {"anyOf": [short, *(handler(k.__pydantic_core_schema__) for k in kinds)]}
+        for found in kinds:
+            found.model_rebuild()
+        return {
+            "anyOf": [
+                cls._shorthand_schema(),
+                *(
+                    found._kind_schema(found.__pydantic_core_schema__, handler)
+                    for found in kinds
+                ),
+            ]
+        }
+
+    @classmethod
+    def _kind_schema(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        kind = {"const": cls.own_kind(), "type": "string", "description": "Which one."}
+        required = [name for name in schema.get("required", []) if name != "kind"]
+        schema["properties"] = {"kind": kind, **schema.get("properties", {})}
+        if cls.own_kind() != cls.default_kind:
+            required.insert(0, "kind")
+        if required:
+            schema["required"] = required
+        return schema
+
+    @classmethod
+    def _shorthand_schema(cls) -> dict[str, Any]:
+        if cls.from_shorthand("x") == {"kind": "x"}:
+            return {
+                "type": "string",
+                "enum": cls.kinds(),
+                "description": "Short for {kind: …}.",
+            }
+        return {"type": "string", "description": "Short form."}

@@ -1,7 +1,10 @@
 """The errors that a user can cause, each with its exit code. Anything else is a bug."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
+
+_LONGEST = 80
+_ALIKE = 0.6
 
 
 class ModelscaleError(Exception):
@@ -79,9 +82,37 @@ class SpecError(ModelscaleError):
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return "; did you mean 'x'? (one of: …)" for a word that is none of `options`."""
     names = sorted(options)
-    close = get_close_matches(word, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(word, names)
+    hint = f"; did you mean {close!r}?" if close else ""
     return f"{hint} (one of: {', '.join(names)})"
+
+
+def nearest(word: str, options: Iterable[str]) -> str | None:
+    """Return the option that a misspelt word most likely stands for, None if none is near."""
+    plain = word.casefold().replace("-", "_")[:_LONGEST]
+    near = []
+    for option in options:
+        other = option.casefold()
+        likeness = SequenceMatcher(None, plain, other).ratio()
+        edits = _edits(plain, other)
+        if likeness >= _ALIKE or edits <= 1:
+            near.append((edits, -likeness, option))
+    return min(near)[2] if near else None
+
+
+def _edits(word: str, other: str) -> int:
+    """Return how many letters to add, drop, change or swap make `other` of `word`."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(word, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> Unavailable:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, model_validator
 
 from modelscale.data.section import DataSection
 from modelscale.evaluation.metrics.base import MetricSpec
@@ -13,18 +13,19 @@ from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.optimizers.schedules.base import ScheduleSpec
-from modelscale.spec.base import Spec
+from modelscale.spec.base import Spec, faults_at
+from modelscale.spec.names import RunName
+from modelscale.spec.quantities import Seconds
+from modelscale.spec.spaces import space_faults
 from modelscale.tensors import Task
 from modelscale.training.plan import Regularization, TrainPlan
 from modelscale.tuning.section import TuneSection
-
-RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Budget(Spec):
     """Bounds on a whole run, however often it was interrupted."""
 
-    time_s: float | None = Field(None, gt=0)
+    time_s: Seconds | None = Field(None, gt=0)
     """Seconds of training after which the run ends with what it has."""
 
 
@@ -52,7 +53,9 @@ class Experiment(Spec):
     loss: LossSpec | None = None
     """What is minimised; by default cross-entropy, or mean squared error for regression."""
 
-    optimizer: OptimizerSpec = Field(default_factory=lambda: OptimizerSpec.model_validate("adam"))
+    optimizer: OptimizerSpec = Field(
+        default_factory=lambda: OptimizerSpec.model_validate("adam")
+    )
     """How it learns."""
 
     scheduler: ScheduleSpec = Field(
@@ -80,3 +83,13 @@ class Experiment(Spec):
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes CUDA where it is present; or `cpu`, `cuda`, `cuda:1`."""
+
+    @model_validator(mode="after")
+    def _space_exists(self) -> Self:
+        if self.tune is not None:
+            fixed = self.model_copy(update={"tune": None})
+            space = {key: range_.values() for key, range_ in self.tune.space.items()}
+            faults = [(("tune", "space", *place), m) for place, m in space_faults(fixed, space)]
+            if faults:
+                raise faults_at(*faults)
+        return self

@@ -1,4 +1,4 @@
-"""What training sees: examples as tensors, rows by part, and the pre-processing that made them."""
+"""What training sees: examples as tensors, rows by part, and what made them."""
 
 from __future__ import annotations
 

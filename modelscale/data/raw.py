@@ -11,36 +11,60 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """A column of text, stored once per different word.
+
+    Attributes:
+        codes_N: (N,) int32 index into `words`; -1 where the cell is missing.
+        words: The different texts, in order of appearance.
+    """
+
+    codes_N: NDArray[np.int32]
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes_N)
+
+
+@dataclass(frozen=True)
 class Raw:
     """All examples of a source.
 
-    Exactly one of `columns` and `array` holds the inputs.
+    Exactly one of `columns` and `array` holds the inputs. Arrays may be read-only memory
+    maps, so that data may be larger than memory.
 
     Attributes:
-        columns: Table inputs by name: float64 (NaN is missing) or object arrays of str
-            (None is missing), each (N,).
+        columns: Table inputs by name, each (N,): float64 (NaN is missing) or `Texts`.
         array: Images uint8 or float32 (N, channels, height, width), vectors float32 (N, D)
-            or tokens int64 (N, positions); may be a read-only memory map.
-        target: (N,) or (N, T) float64, or (N,) object array of str; None to predict only.
+            or tokens int64 (N, positions).
+        target: (N,) or (N, T) float64, or `Texts`; None to predict only.
         target_names: Names of the target columns.
         groups: (N,) of values whose rows must stay together, for `split: group`.
         times: (N,) float64 that orders rows, for `split: time`.
-        part: (N,) object array of "train", "validation" or "test", for `split: column`.
+        part: Text "train", "validation" or "test" of each row, for `split: column`.
         fingerprint: sha256 of the content that was read.
         origin: For people: file or data set, version, licence.
         vocabulary: Number of symbols when `array` holds tokens.
+        skipped: Columns that were not read, and why.
+        first_row: The number that people give the first example: 2 below a header.
     """
 
-    target: NDArray[np.generic] | None
+    target: NDArray[np.float64] | Texts | None
     target_names: tuple[str, ...]
     fingerprint: str
     origin: str
-    columns: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float64] | Texts] = field(default_factory=dict)
     array: NDArray[np.generic] | None = None
     groups: NDArray[np.generic] | None = None
-    times: NDArray[np.generic] | None = None
-    part: NDArray[np.generic] | None = None
+    times: NDArray[np.float64] | None = None
+    part: Texts | None = None
     vocabulary: int | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    first_row: int = 1
 
     def __len__(self) -> int:
-        return len(self.array) if self.array is not None else len(next(iter(self.columns.values())))
+        if self.array is not None:
+            return len(self.array)
+        if self.columns:
+            return len(next(iter(self.columns.values())))
+        return 0 if self.target is None else len(self.target)

@@ -23,7 +23,7 @@ class DataSection(Spec):
     split: SplitSpec = Field(default_factory=lambda: SplitSpec.model_validate({}))
     """How rows are divided into train, validation and test parts."""
 
-    columns: dict[str, ColumnRole] = {}
+    columns: dict[str, ColumnRole] = Field(default_factory=dict)
     """Roles of table columns where the inferred ones are wrong."""
 
     standardize: bool = True
@@ -36,4 +36,4 @@ class DataSection(Spec):
     """Random changes to training images, in this order."""
 
     storage: Literal["auto", "memory", "disk"] = "auto"
-    """Whether examples stay in memory; `auto` does so if they fit in a quarter of what is free."""
+    """Where examples are; `auto` is in memory if they fit in a quarter of what is free."""

@@ -27,6 +27,9 @@ class LossSpec(Component):
 
         Args:
             class_counts: Training examples of each class; empty for regression.
+
+        Raises:
+            ValueError: If the loss cannot be used with that many classes.
         """
         return self
 

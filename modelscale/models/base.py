@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modelscale.components import Component
 from modelscale.tensors import Encoding, Inputs
 
 if TYPE_CHECKING:
     from torch import nn
+
+Form = Literal["vector", "image", "tokens"]
+
+
+def form_of(inputs: Inputs) -> Form:
+    """Return what sort of inputs these are."""
+    if inputs.vocabulary is not None:
+        return "tokens"
+    return "image" if len(inputs.shape) == 3 else "vector"
 
 
 class ModelSpec(Component):
@@ -25,8 +34,24 @@ class ModelSpec(Component):
     per_replica: ClassVar[tuple[str, ...]] = ()
     """Fields that replicas of one cohort may differ in, as they are buffers of the network."""
 
+    takes: ClassVar[tuple[Form, ...]] = ("vector", "image")
+    """The sorts of inputs that the network can read."""
+
     def check(self, inputs: Inputs) -> None:
         """Raise ValueError where the network cannot take such inputs."""
+        form = form_of(inputs)
+        if form not in self.takes:
+            others = [
+                kind for kind in ModelSpec.kinds() if form in ModelSpec.of_kind(kind).takes
+            ]
+            raise ValueError(
+                f"{self.own_kind()} takes {' or '.join(self.takes)} inputs, not {form} inputs "
+                f"of shape {inputs.shape}; these do: {', '.join(others)}"
+            )
+        self.check_size(inputs)
+
+    def check_size(self, inputs: Inputs) -> None:
+        """Raise ValueError where inputs of the right sort are too small or too large."""
 
     @abstractmethod
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:

@@ -57,7 +57,12 @@ class OptimizerSpec(Component):
         """
 
     def update_rows(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: list[dict[str, float]], step: int
+        self,
+        theta: Tensor,
+        grad: Tensor,
+        slots: Slots,
+        hypers: list[dict[str, float]],
+        step: int,
     ) -> bool:
         """Take the same step with one fused kernel for each row of a stack (K, P), if any.
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelscale.spec.base import Spec
+from modelscale.spec.quantities import Seconds
 
 
 class Regularization(Spec):
@@ -71,7 +72,7 @@ class TrainPlan(Spec):
     seeds: int = Field(1, ge=1)
     """Replicas that differ in their seed alone: `seed`, `seed` + 1, …"""
 
-    checkpoint_s: float = Field(30.0, ge=0)
+    checkpoint_s: Seconds = Field(30.0, ge=0)
     """Least seconds between two checkpoints during training; 0 saves after every epoch."""
 
     checkpoint_steps: int | None = Field(None, ge=1)

@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelscale.spec.base import Spec
+from modelscale.spec.base import Spec, clash
+from modelscale.spec.quantities import Seconds
 from modelscale.tuning.early_stops.base import EarlyStopSpec
 from modelscale.tuning.samplers.base import SamplerSpec
 
@@ -35,15 +36,24 @@ class SearchRange(Spec):
         if (self.choices is not None) == bounds or (self.low is None) != (self.high is None):
             raise ValueError("needs either 'choices' or both 'low' and 'high'")
         if self.choices is not None and (self.log or self.step is not None):
-            raise ValueError("'log' and 'step' go with 'low' and 'high', not with 'choices'")
+            first = "log" if self.log else "step"
+            raise clash(
+                f"{first!r} goes with 'low' and 'high', not with choices", first, "choices"
+            )
         if self.low is not None and self.high is not None:
             if self.low > self.high:
-                raise ValueError(f"low {self.low} is above high {self.high}")
+                raise clash(f"low {self.low} is above high {self.high}", "low", "high")
             if self.log and self.low <= 0:
-                raise ValueError(f"a log scale needs low above 0, got {self.low}")
+                raise clash(f"a log scale needs low above 0, got {self.low}", "low", "log")
             if self.log and self.step is not None:
-                raise ValueError("'log' and 'step' exclude each other")
+                raise clash("'log' and 'step' exclude each other", "log", "step")
         return self
+
+    def values(self) -> dict[tuple[str | int, ...], Any]:
+        """Return the values that bound or make up the range, by where they are written."""
+        if self.choices is not None:
+            return {("choices", index): value for index, value in enumerate(self.choices)}
+        return {("low",): self.low, ("high",): self.high}
 
 
 class TuneSection(Spec):
@@ -64,7 +74,7 @@ class TuneSection(Spec):
     n_trials: int = Field(32, ge=1)
     """Trials in total, however often the search was interrupted."""
 
-    timeout_s: float | None = Field(None, gt=0)
+    timeout_s: Seconds | None = Field(None, gt=0)
     """Seconds in total after which no new trial is begun."""
 
     early_stop: EarlyStopSpec | None = None

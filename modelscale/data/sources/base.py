@@ -9,6 +9,7 @@ from modelscale.components import Component
 
 if TYPE_CHECKING:
     from modelscale.data.raw import Raw
+    from modelscale.data.reading import Reading
 
 
 class SourceSpec(Component):
@@ -18,9 +19,16 @@ class SourceSpec(Component):
     def from_shorthand(cls, text: str) -> dict[str, Any]:
         return {"kind": "catalogue", "name": text}
 
+    def estimated_bytes(self) -> int:
+        """Return about how much memory the examples take; 0 where that is never much."""
+        return 0
+
     @abstractmethod
-    def read(self) -> Raw:
+    def read(self, how: Reading | None = None) -> Raw:
         """Return all examples, read strictly.
+
+        Args:
+            how: Declared roles of columns, and where arrays larger than memory go.
 
         Raises:
             DataError: Naming the file, the row and the column of what is wrong.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modelscale.data.raw import Raw
+    from modelscale.tensors import Task
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class SplitSpec(Component):
     default_kind: ClassVar[str | None] = "random"
 
     @abstractmethod
-    def folds(self, raw: Raw) -> tuple[Fold, ...]:
+    def divide(self, raw: Raw, task: Task) -> tuple[Fold, ...]:
         """Return one fold, or one for each round of cross-validation.
 
         Raises:

@@ -25,8 +25,15 @@ class MetricSpec(Component):
     direction: ClassVar[Literal["maximize", "minimize"]]
     """Which way is better."""
 
-    binary_only: ClassVar[bool] = False
-    """Whether the metric needs exactly two classes."""
+    @property
+    def binary_only(self) -> bool:
+        """Whether the metric needs exactly two classes."""
+        return False
+
+    @property
+    def proportion(self) -> bool:
+        """Whether the metric is the share of examples that are right, each for itself."""
+        return False
 
     def label(self) -> str:
         """Return the name under which the metric is reported, such as `accuracy`."""
@@ -34,7 +41,7 @@ class MetricSpec(Component):
 
     @abstractmethod
     def compute(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return the metric, of shape (…); NaN where it is not defined.
+        """Return the metric, (…) float64; NaN where it is not defined.
 
         Args:
             predictions: (…, N, C) class probabilities, or (…, N, T) target values.

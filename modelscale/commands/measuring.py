@@ -1,0 +1,94 @@
+"""What a trained replica is worth on a part of its data, beside the plainest of answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modelscale.data.prepared import Prepared
+    from modelscale.evaluation.metrics.base import MetricSpec
+    from modelscale.evaluation.section import EvaluateSection
+    from modelscale.evaluation.summary import Evaluation
+    from modelscale.tensors import Part
+    from modelscale.training.artifact import Model
+
+EXAMPLES_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on one part of the data.
+
+    Attributes:
+        evaluation: Metrics with intervals, and the tables behind them.
+        baseline: The metrics of the constant answer that is best on the training part.
+        predictions: (N, C) class probabilities or (N, T) target values.
+        targets: (N,) class indices or (N, T) target values, in the data's units.
+        rows: (N,) their rows in the data.
+    """
+
+    evaluation: Evaluation
+    baseline: dict[str, float]
+    predictions: Tensor
+    targets: Tensor
+    rows: Tensor
+
+
+def measure(
+    model: Model,
+    data: Prepared,
+    part: Part,
+    metrics: tuple[MetricSpec, ...],
+    section: EvaluateSection,
+) -> Measured:
+    """Return what a model is worth on a part of prepared data."""
+    rows = data.rows[part].cpu()
+    predictions = predict(model, data, rows)
+    targets = targets_of(data, rows)
+    evaluation = evaluate_all(model, predictions, targets, metrics, section)
+    constant = _constant_answer(data).expand_as(predictions)
+    baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
+    return Measured(evaluation, baseline, predictions, targets, rows)
+
+
+def evaluate_all(
+    model: Model,
+    predictions: Tensor,
+    targets: Tensor,
+    metrics: tuple[MetricSpec, ...],
+    section: EvaluateSection,
+) -> Evaluation:
+    """Return metrics with intervals of predictions in the data's units."""
+    from modelscale.evaluation.summary import evaluate
+
+    labels = model.preprocessing.labels or model.preprocessing.target_names
+    return evaluate(predictions, targets, metrics, labels, section, model.task)
+
+
+def predict(model: Model, data: Prepared, rows: Tensor) -> Tensor:
+    """Return the model's answers for rows of prepared data, on the CPU."""
+    import torch
+
+    pieces = [
+        model.predictions(data.x.take(some.to(data.y.device)).cpu())
+        for some in rows.split(EXAMPLES_AT_ONCE)
+    ]
+    return torch.cat(pieces)
+
+
+def targets_of(data: Prepared, rows: Tensor) -> Tensor:
+    """Return class indices, or target values in the data's own units, on the CPU."""
+    y = data.y.cpu()[rows]
+    return y if data.task == "classification" else data.preprocessing.inverse_target(y)
+
+
+def _constant_answer(data: Prepared) -> Tensor:
+    """Return (1, C) class shares, or (1, T) mean targets, of the training part."""
+    train = targets_of(data, data.rows["train"].cpu())
+    if data.task == "classification":
+        counts = train.bincount(minlength=data.targets).float()
+        return (counts / counts.sum())[None]
+    return train.mean(dim=0, keepdim=True)

@@ -1,0 +1,128 @@
+"""From raw data to the arrays that a fitted pre-processing takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelscale.data.targets import as_text, class_codes, logarithms, numbers
+from modelscale.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from modelscale.data.preprocessing import Preprocessing
+    from modelscale.data.raw import Raw, Texts
+
+
+def encode(
+    preprocessing: Preprocessing, raw: Raw, start: int = 0, stop: int | None = None
+) -> NDArray[np.float32]:
+    """Return rows as the pre-processing's module takes them (see `Preprocessing.encode`)."""
+    import numpy as np
+
+    span = slice(start, len(raw) if stop is None else stop)
+    if preprocessing.form == "table":
+        return _encode_table(preprocessing, raw, span)
+    if raw.array is None or raw.array.shape[1:] != preprocessing.shape:
+        got = "table columns" if raw.array is None else str(raw.array.shape[1:])
+        raise DataError(
+            f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
+        )
+    return np.ascontiguousarray(raw.array[span], dtype=np.float32)
+
+
+def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
+    import numpy as np
+
+    width = len(preprocessing.numeric) + len(preprocessing.categories)
+    encoded_ND = np.empty((span.stop - span.start, width), dtype=np.float32)
+    for place, number in enumerate(preprocessing.numeric):
+        encoded_ND[:, place] = numeric_cells(column(raw, number.name), number.name, raw, span)
+    for place, category in enumerate(preprocessing.categories, len(preprocessing.numeric)):
+        words, word_N = category_cells(column(raw, category.name), span)
+        known = {word: code for code, word in enumerate(category.words, 1)}
+        code_W = np.array([known.get(word, 0) for word in words] + [0], dtype=np.float32)
+        encoded_ND[:, place] = code_W[word_N]  # -1, a missing cell, takes the last: 0
+    return encoded_ND
+
+
+def column(raw: Raw, name: str) -> NDArray[np.float64] | Texts:
+    """Return a column by its name.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
+    if name not in raw.columns:
+        hint = did_you_mean(name, raw.columns) if len(raw.columns) <= 30 else ""
+        raise DataError(f"{raw.origin}: no column '{name}'{hint}")
+    return raw.columns[name]
+
+
+def numeric_cells(
+    cells: NDArray[np.float64] | Texts, name: str, raw: Raw, span: slice
+) -> NDArray[np.float64]:
+    """Return numeric cells, NaN where missing.
+
+    Raises:
+        DataError: If the column is text, or a value is beyond float32.
+    """
+    import numpy as np
+
+    from modelscale.data.raw import Texts
+
+    if isinstance(cells, Texts):
+        code_N = np.asarray(cells.codes_N[span])
+        if (code_N < 0).all():  # nothing but missing cells has no type of its own
+            return np.full(len(code_N), np.nan)
+        row = int(np.argmax(code_N >= 0))
+        raise DataError(
+            f"{raw.origin}: row {span.start + row + raw.first_row}, column '{name}': "
+            f"{cells.words[code_N[row]]!r} is not a number"
+        )
+    value_N = np.asarray(cells[span])
+    with np.errstate(invalid="ignore"):
+        too_large = np.abs(value_N) > float(np.finfo(np.float32).max)
+    if too_large.any():
+        row = int(np.argmax(too_large))
+        raise DataError(
+            f"{raw.origin}: row {span.start + row + raw.first_row}, column '{name}': "
+            f"{value_N[row]} is beyond single precision"
+        )
+    return value_N
+
+
+def category_cells(
+    cells: NDArray[np.float64] | Texts, span: slice
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return a column's words, and each cell's index into them, -1 where missing."""
+    import numpy as np
+
+    from modelscale.data.raw import Texts
+
+    if isinstance(cells, Texts):
+        return cells.words, np.asarray(cells.codes_N[span], dtype=np.int64)
+    values, word_N = np.unique(np.asarray(cells[span]), return_inverse=True)
+    word_N = np.where(np.isnan(values)[word_N], -1, word_N)
+    return tuple("" if np.isnan(v) else as_text(v) for v in values), word_N
+
+
+def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
+    """Return the target as it is trained on (see `Preprocessing.encode_target`)."""
+    import numpy as np
+    import torch
+
+    if preprocessing.task == "classification":
+        return torch.from_numpy(class_codes(raw, preprocessing.labels))
+    value_NT = numbers(raw)
+    if value_NT.shape[1] != len(preprocessing.targets):
+        raise DataError(
+            f"{raw.origin}: {value_NT.shape[1]} target values; "
+            f"the model gives {len(preprocessing.targets)}"
+        )
+    if any(target.log for target in preprocessing.targets):
+        value_NT = logarithms(raw)
+    mean_T = np.array([target.mean for target in preprocessing.targets])
+    scale_T = np.array([target.scale for target in preprocessing.targets])
+    return torch.from_numpy(((value_NT - mean_T) / scale_T).astype(np.float32))

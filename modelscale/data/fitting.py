@@ -1,0 +1,163 @@
+"""Fitting the pre-processing, on the training rows alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelscale.data.encoding import category_cells, column, numeric_cells
+from modelscale.data.preprocessing import (
+    CategoryColumn,
+    Channel,
+    NumericColumn,
+    Preprocessing,
+    TargetScale,
+)
+from modelscale.data.roles import Roles, column_roles
+from modelscale.data.targets import class_labels, logarithms, numbers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelscale.data.raw import Raw
+    from modelscale.data.section import DataSection
+    from modelscale.tensors import Encoding, Task
+
+CHUNK_ROWS = 65_536
+FLAT = 1e-12  # a deviation this small beside the mean is rounding noise
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation (of the population; 1 where nothing varies)."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+def fit(
+    raw: Raw, task: Task, train: NDArray[np.int64], encoding: Encoding, section: DataSection
+) -> Preprocessing:
+    """Return the pre-processing that the training rows ask for.
+
+    Args:
+        raw: All examples.
+        task: What is learnt.
+        train: Rows to fit on, ascending.
+        encoding: How categories reach the network.
+        section: Roles of columns and what is to be scaled.
+
+    Raises:
+        DataError: If no column is left to learn from, or a target has no logarithm.
+    """
+    classes = task == "classification"
+    common = {
+        "task": task,
+        "encoding": encoding,
+        "labels": class_labels(raw) if classes else (),
+        "targets": () if classes else _target_scales(raw, train, section),
+        "target_names": raw.target_names,
+    }
+    if raw.array is None:
+        roles = column_roles(raw, train, section.columns)
+        return Preprocessing.model_validate(
+            common
+            | {
+                "form": "table",
+                "numeric": _numeric_columns(raw, train, roles, section.standardize),
+                "categories": tuple(_category(raw, name, train) for name in roles.category),
+            }
+        )
+    shape = {"shape": tuple(raw.array.shape[1:]), "vocabulary": raw.vocabulary}
+    if raw.vocabulary is not None:
+        return Preprocessing.model_validate(common | shape | {"form": "tokens"})
+    divisor = 255.0 if raw.array.dtype.kind == "u" else 1.0
+    channels = _channels(raw.array, train, divisor, section.standardize)
+    return Preprocessing.model_validate(
+        common | shape | {"form": "array", "divisor": divisor, "channels": channels}
+    )
+
+
+def _numeric_columns(
+    raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool
+) -> tuple[NumericColumn, ...]:
+    import numpy as np
+
+    found = []
+    for name in roles.numeric:
+        cells = numeric_cells(column(raw, name), name, raw, slice(0, len(raw)))
+        value_N = cells[train].astype(np.float32).astype(np.float64)  # as the network sees them
+        missing_N = np.isnan(value_N)
+        median = float(np.median(value_N[~missing_N])) if not missing_N.all() else 0.0
+        moments = _moments(np.where(missing_N, median, value_N)[:, None], standardize)
+        found.append(
+            NumericColumn(
+                name=name,
+                median=median,
+                mean=float(moments.mean[0]),
+                scale=float(moments.deviation[0]),
+                indicator=bool(missing_N.any()),
+            )
+        )
+    return tuple(found)
+
+
+def _category(raw: Raw, name: str, train: NDArray[np.int64]) -> CategoryColumn:
+    import numpy as np
+
+    words, word_N = category_cells(column(raw, name), slice(0, len(raw)))
+    used = np.unique(word_N[train])
+    return CategoryColumn(name=name, words=tuple(sorted(words[i] for i in used if i >= 0)))
+
+
+def _moments(value_ND: NDArray[np.float64], standardize: bool) -> Moments:
+    import numpy as np
+
+    width = value_ND.shape[1]
+    if not standardize:
+        return Moments(np.zeros(width), np.ones(width))
+    mean_D = value_ND.mean(axis=0)
+    deviation_D = value_ND.std(axis=0)
+    flat_D = deviation_D <= FLAT * np.abs(mean_D)
+    return Moments(mean_D, np.where(flat_D, 1.0, deviation_D))
+
+
+def _channels(
+    array: NDArray[np.generic], train: NDArray[np.int64], divisor: float, standardize: bool
+) -> tuple[Channel, ...]:
+    """Return the scaling of each channel or element, in two passes over chunks of rows."""
+    import numpy as np
+
+    width = int(array.shape[1])
+    if not standardize:
+        return (Channel(mean=0.0, scale=1.0),) * width
+    over = (0, *range(2, array.ndim))
+
+    def average(shift_D: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+        total_D, count = np.zeros(width), 0
+        step = max(1, CHUNK_ROWS * 16 // max(1, int(np.prod(array.shape[1:]))))
+        for start in range(0, len(train), step):
+            chunk = array[train[start : start + step]].astype(np.float64) / divisor
+            centred = chunk - shift_D.reshape(1, width, *[1] * (array.ndim - 2))
+            total_D += (centred**power).sum(axis=over)
+            count += chunk.size // width
+        return total_D / max(1, count)
+
+    mean_D = average(np.zeros(width), 1)
+    deviation_D = np.sqrt(average(mean_D, 2))
+    flat_D = deviation_D <= FLAT * np.abs(mean_D)
+    scale_D = np.where(flat_D, 1.0, deviation_D)
+    return tuple(
+        [Channel(mean=float(mean_D[i]), scale=float(scale_D[i])) for i in range(width)]
+    )
+
+
+def _target_scales(
+    raw: Raw, train: NDArray[np.int64], section: DataSection
+) -> tuple[TargetScale, ...]:
+    log = section.target_transform == "log"
+    value_NT = (logarithms(raw) if log else numbers(raw))[train]
+    mean_T, deviation_T = _moments(value_NT, section.target_transform != "none")
+    return tuple(
+        TargetScale(name=name, log=log, mean=float(mean), scale=float(scale))
+        for name, mean, scale in zip(raw.target_names, mean_T, deviation_T, strict=True)
+    )

@@ -1,0 +1,146 @@
+"""Folders of images, decoded strictly: known formats, capped size, nothing half read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelscale.data.raw import Raw, Texts
+from modelscale.data.reading import Reading, open_regular
+from modelscale.data.storage import open_array, write_array
+from modelscale.errors import DataError, InputMissing, missing_extra
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMATS = {
+    ".bmp": "BMP",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+}
+MAX_FILE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images are decoded: height and width, grey or colour, and the largest taken."""
+
+    size: tuple[int, int] | None
+    grayscale: bool
+    max_pixels: int
+
+
+def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
+    """Return all images of a folder of class folders, by class and name.
+
+    Raises:
+        DataError: Naming the file that is no intact image, or the class that has none.
+        InputMissing: If the folder is not there.
+        Unavailable: If Pillow is not installed.
+    """
+    import numpy as np
+
+    labels, files = _listed(path)
+    sha = hashlib.sha256(repr(options).encode())
+    height, width = options.size or _decode(files[0][1], options, sha.copy()).shape[1:]
+    shape = (len(files), 1 if options.grayscale else 3, height, width)
+
+    def pieces() -> Iterator[NDArray[np.uint8]]:
+        for label, file in files:
+            sha.update(f"{labels[label]}/{file.name}".encode())
+            image = _decode(file, options, sha)
+            if image.shape[1:] != (height, width):
+                raise DataError(
+                    f"{file}: is {image.shape[1]}×{image.shape[2]} pixels, the first image is "
+                    f"{height}×{width}; say the size: size: [{height}, {width}]"
+                )
+            yield image
+
+    if how.spill is None:
+        array: NDArray[np.generic] = np.empty(shape, dtype=np.uint8)
+        for row, image in enumerate(pieces()):
+            array[row] = image
+    else:
+        name = hashlib.sha256(f"{path.resolve()}{options}".encode()).hexdigest()[:32]
+        kept = how.spill / f"images-{name}.npy"
+        write_array(kept, shape, "|u1", pieces())
+        array = open_array(kept)
+    code_N = np.array([label for label, _ in files], dtype=np.int32)
+    return Raw(
+        target=Texts(code_N, labels),
+        target_names=("class",),
+        fingerprint=sha.hexdigest(),
+        origin=str(path),
+        array=array,
+    )
+
+
+def _listed(path: Path) -> tuple[tuple[str, ...], list[tuple[int, Path]]]:
+    """Return the class names, and each file with its class; hidden files do not count."""
+    try:
+        entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputMissing(f"{path}: {reason}") from None
+    for entry in entries:
+        if not entry.is_dir():
+            raise DataError(f"{entry}: lies beside the class folders; move it into one")
+    if not entries:
+        raise DataError(f"{path}: has no class folders")
+    files: list[tuple[int, Path]] = []
+    for label, folder in enumerate(entries):
+        images = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        if not images:
+            raise DataError(f"{folder}: the class folder is empty")
+        files += [(label, image) for image in images]
+    return tuple(entry.name for entry in entries), files
+
+
+def _decode(file: Path, options: ImageOptions, sha: hashlib._Hash) -> NDArray[np.uint8]:
+    """Return an image as (channels, height, width) bytes."""
+    import numpy as np
+
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise missing_extra("pillow", "images", f"reading {file}") from None
+    wanted = FORMATS.get(file.suffix.lower())
+    if wanted is None:
+        raise DataError(f"{file}: is not named like an image ({', '.join(sorted(FORMATS))})")
+    with open_regular(file) as stream:
+        content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise DataError(f"{file}: larger than {MAX_FILE_BYTES:,} bytes")
+    sha.update(hashlib.sha256(content).digest())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # sizes are checked here, before decoding
+            image = Image.open(io.BytesIO(content), formats=[wanted])
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, OSError):
+        raise DataError(f"{file}: is no {wanted} image") from None
+    if image.width * image.height > options.max_pixels:
+        raise DataError(
+            f"{file}: {image.height}×{image.width} pixels are more than max_pixels "
+            f"({options.max_pixels:,})"
+        )
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{file}: has more than 8 bits a channel; save it with 8")
+    try:
+        plain = image.convert("L" if options.grayscale else "RGB")
+        if options.size is not None:
+            height, width = options.size
+            plain = plain.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(plain, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"{file}: is damaged: {error}") from None
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,199 @@
+"""From a `data` section to what training sees: `load` reads, `prepare` makes one fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelscale.data.prepared import Prepared
+from modelscale.data.reading import Reading
+from modelscale.data.targets import class_codes, class_labels, infer_task
+from modelscale.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from modelscale.data.prepared import Examples
+    from modelscale.data.preprocessing import Preprocessing
+    from modelscale.data.raw import Raw
+    from modelscale.data.section import DataSection
+    from modelscale.data.splits.base import Fold
+    from modelscale.tensors import Encoding, Task
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """All examples of a `data` section, and how they are divided.
+
+    Attributes:
+        raw: The examples as they were read.
+        task: What is learnt.
+        folds: One fold, or one for each round of cross-validation.
+        on_disk: Whether prepared examples go to the cache folder rather than to memory.
+        warnings: What a user should look at, one line each.
+    """
+
+    raw: Raw
+    task: Task
+    folds: tuple[Fold, ...]
+    on_disk: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NewData:
+    """Examples that a finished model sees: to predict, or to be measured on.
+
+    Attributes:
+        x: The examples as the network takes them.
+        y: (N,) int64 classes or (N, T) float32 transformed targets; None to predict only.
+        fingerprint: sha256 of the content that was read.
+        origin: For people: file or data set.
+    """
+
+    x: Examples
+    y: Tensor | None
+    fingerprint: str
+    origin: str
+
+
+def load(section: DataSection, task: Task | None = None) -> LoadedData:
+    """Return all examples of a section, with the task and the folds.
+
+    Args:
+        section: The `data` section of a spec.
+        task: What is learnt; inferred from the target where None (see `infer_task`).
+
+    Raises:
+        DataError: If the data is damaged or not what the section says.
+        InputMissing: If a file is not there.
+        SpecError: If the section asks for what such data cannot give.
+    """
+    from modelscale.data.storage import goes_to_disk, spill_folder
+
+    on_disk = goes_to_disk(section)
+    how = Reading(roles=section.columns, spill=spill_folder() if on_disk else None)
+    raw = section.source.read(how)
+    if len(raw) == 0:
+        raise DataError(f"{raw.origin}: no rows")
+    _check_target(raw)
+    task = task or infer_task(raw)
+    _check_section(section, raw)
+    folds = section.split.divide(raw, task)
+    return LoadedData(raw, task, folds, on_disk, _warnings(raw, task, folds, section))
+
+
+def prepare(
+    loaded: LoadedData,
+    fold: int,
+    encoding: Encoding,
+    section: DataSection,
+    device: torch.device | None = None,
+) -> Prepared:
+    """Return one fold ready for a network, its pre-processing fitted on the training rows.
+
+    Args:
+        loaded: What `load` returned for the same section.
+        fold: Index into `loaded.folds`.
+        encoding: How categories of a table reach the network.
+        section: The `data` section of the spec.
+        device: Where examples and targets go; the CPU by default.
+    """
+    import torch
+
+    from modelscale.data.fitting import fit
+    from modelscale.data.storage import transform
+
+    device = device or torch.device("cpu")
+    rows = loaded.folds[fold]
+    raw = loaded.raw
+    fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section)
+    return Prepared(
+        task=loaded.task,
+        inputs=fitted.inputs(),
+        targets=fitted.outputs,
+        x=transform(fitted, raw, device, on_disk=loaded.on_disk),
+        y=fitted.encode_target(raw).to(device),
+        rows={
+            "train": rows.train.to(device),
+            "validation": rows.validation.to(device),
+            "test": rows.test.to(device),
+        },
+        preprocessing=fitted,
+        fingerprint=raw.fingerprint,
+    )
+
+
+def prepare_new(
+    preprocessing: Preprocessing, raw: Raw, device: torch.device | None = None
+) -> NewData:
+    """Return new examples as a finished model's network takes them.
+
+    Raises:
+        DataError: If a column is missing, has another type, or a label is not known.
+    """
+    import torch
+
+    from modelscale.data.storage import transform
+
+    if len(raw) == 0:
+        raise DataError(f"{raw.origin}: no rows")
+    device = device or torch.device("cpu")
+    x = transform(preprocessing, raw, device, on_disk=False)
+    y = None
+    if raw.target is not None:
+        _check_target(raw)
+        y = preprocessing.encode_target(raw).to(device)
+    return NewData(x, y, raw.fingerprint, raw.origin)
+
+
+def _check_target(raw: Raw) -> None:
+    """Refuse rows without a target: nothing can be learnt or measured from them."""
+    import numpy as np
+
+    from modelscale.data.raw import Texts
+
+    if raw.target is None:
+        return
+    if isinstance(raw.target, Texts):
+        missing = np.asarray(raw.target.codes_N)[:, None] < 0
+    else:
+        missing = np.isnan(np.asarray(raw.target)).reshape(len(raw.target), -1)
+    if missing.any():
+        row, column = np.unravel_index(int(np.argmax(missing)), missing.shape)
+        raise DataError(
+            f"{raw.origin}: row {row + raw.first_row}, target '{raw.target_names[column]}': "
+            f"is missing ({int(missing.any(axis=1).sum())} rows have none); remove these rows"
+        )
+
+
+def _check_section(section: DataSection, raw: Raw) -> None:
+    if section.columns and raw.array is not None:
+        raise SpecError("data.columns: only tables have columns; leave it out")
+    if section.augment and (raw.array is None or raw.array.ndim != 4):
+        raise SpecError("data.augment: only images can be augmented; leave it out")
+
+
+def _warnings(
+    raw: Raw, task: Task, folds: tuple[Fold, ...], section: DataSection
+) -> tuple[str, ...]:
+    import numpy as np
+
+    from modelscale.data.roles import column_roles
+
+    found: list[str] = []
+    if raw.array is None:
+        found += column_roles(raw, folds[0].train.numpy(), section.columns).warnings
+    if task == "classification":
+        labels, code_N = class_labels(raw), class_codes(raw)
+        if len(labels) < 2:
+            raise DataError(f"{raw.origin}: the target has one class only ({labels[0]!r})")
+        for number, fold in enumerate(folds):
+            seen = np.bincount(code_N[fold.train.numpy()], minlength=len(labels))
+            place = f"fold {number}: " if len(folds) > 1 else ""
+            found += [
+                f"{place}class {labels[code]!r} has no training rows"
+                for code in np.flatnonzero(seen == 0)
+            ]
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""Files that the command line names: which source reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscale.data.reading import Reading
+from modelscale.data.sources.base import SourceSpec
+from modelscale.errors import InputMissing, UsageError
+
+if TYPE_CHECKING:
+    from modelscale.data.preprocessing import Preprocessing
+    from modelscale.data.raw import Raw
+
+KINDS = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".npy": "npz",
+    ".npz": "npz",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".tsv": "csv",
+}
+
+
+def source_of(path: Path, **options: Any) -> SourceSpec:
+    """Return the source that reads a file or folder, by its name.
+
+    Args:
+        path: A table, an array, or a folder of class folders of images.
+        options: Fields of the source.
+
+    Raises:
+        InputMissing: If nothing is there.
+        UsageError: If no source reads such a file.
+    """
+    if not path.exists():
+        raise InputMissing(f"{path}: No such file or directory")
+    kind = "image_folder" if path.is_dir() else KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"{path}: is not named like data ({', '.join(KINDS)}, or a folder)")
+    if path.suffix.lower() == ".tsv":
+        options = {"delimiter": "\t"} | options
+    return SourceSpec.model_validate({"kind": kind, "path": path} | options)
+
+
+def read_new(
+    path: Path,
+    preprocessing: Preprocessing,
+    like: SourceSpec | None = None,
+    *,
+    with_target: bool = False,
+) -> Raw:
+    """Return new examples for a finished model, read as those that it was trained on.
+
+    Args:
+        path: File or folder of the examples.
+        preprocessing: The model's; columns that it does not name are not read.
+        like: The source that the model was trained on; what it says of the format of a file
+            of the same kind (delimiter, missing cells) holds for the new one.
+        with_target: Whether the file must have the target too.
+
+    Raises:
+        DataError: If the file is damaged or lacks a column.
+        InputMissing: If it is not there.
+    """
+    source = source_of(path)
+    changes: dict[str, Any] = {}
+    if like is not None and type(like) is type(source):
+        special = {"path", "target", "targets", "group", "time", "part"}
+        changes = {name: value for name, value in like if name not in special}
+    if "target" in type(source).model_fields and with_target:
+        changes["target"] = preprocessing.target_names
+    if path.is_dir():
+        channels, height, width = preprocessing.shape
+        changes |= {"size": (height, width), "grayscale": channels == 1}
+    roles = {column.name: "numeric" for column in preprocessing.numeric}
+    roles |= {column.name: "category" for column in preprocessing.categories}
+    reading = Reading(roles=roles, only=preprocessing.form == "table")
+    return source.model_copy(update=changes).read(reading)

@@ -1,0 +1,207 @@
+"""Pre-processing as data: what was learnt from the training rows, written into checkpoints.
+
+`fit` is in `fitting.py`; here is what the fitted numbers do. `encode` turns the user's values
+into one float32 array (text becomes category codes), `module` is the rest as a network of
+plain tensor operations, so that an exported artifact can carry it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from modelscale.errors import DataError
+from modelscale.spec.base import Spec
+from modelscale.tensors import Encoding, Inputs, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from modelscale.data.raw import Raw
+
+
+class NumericColumn(Spec):
+    """A numeric column of a table."""
+
+    name: str
+    """Its name in the file."""
+
+    median: float
+    """What a missing cell is taken for."""
+
+    mean: float
+    """Subtracted from every value."""
+
+    scale: float
+    """Every value is divided by it."""
+
+    indicator: bool
+    """Whether an input says, by 0 or 1, that the cell was missing."""
+
+
+class CategoryColumn(Spec):
+    """A column of categories of a table."""
+
+    name: str
+    """Its name in the file."""
+
+    words: tuple[str, ...]
+    """The categories of the training rows; word i has code i + 1, and 0 is for any other."""
+
+
+class Channel(Spec):
+    """A channel of an image, or an element of a vector."""
+
+    mean: float
+    """Subtracted from every value."""
+
+    scale: float
+    """Every value is divided by it."""
+
+
+class TargetScale(Spec):
+    """How a regression target is transformed for training: (f(y) - mean) / scale."""
+
+    name: str
+    """Its name in the file."""
+
+    log: bool
+    """Whether f is the natural logarithm; else f does nothing."""
+
+    mean: float
+    """Subtracted."""
+
+    scale: float
+    """Divides."""
+
+
+class Preprocessing(Spec):
+    """What turns a user's values into network inputs, and outputs back into answers."""
+
+    form: Literal["table", "array", "tokens"]
+    """What the data is: named columns, images or vectors, or token numbers."""
+
+    task: Task
+    """What is learnt."""
+
+    encoding: Encoding
+    """How categories reach the network."""
+
+    numeric: tuple[NumericColumn, ...] = ()
+    """Numeric columns, in the order of the inputs."""
+
+    categories: tuple[CategoryColumn, ...] = ()
+    """Category columns, in the order of the inputs."""
+
+    shape: tuple[int, ...] = ()
+    """Shape of one example of an array: (channels, height, width), (D,) or (positions,)."""
+
+    divisor: float = 1.0
+    """Stored values are divided by it first: 255 for images of bytes."""
+
+    channels: tuple[Channel, ...] = ()
+    """Scaling of an array's channels or elements."""
+
+    vocabulary: int | None = None
+    """Number of symbols of tokens."""
+
+    labels: tuple[str, ...] = ()
+    """Classes, in the order of the network's outputs; empty for regression."""
+
+    targets: tuple[TargetScale, ...] = ()
+    """Regression targets, in the order of the network's outputs."""
+
+    target_names: tuple[str, ...] = ()
+    """Columns of the target."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a document that JSON can hold; numbers survive exactly."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Preprocessing:
+        """Return the pre-processing that `to_json` wrote.
+
+        Raises:
+            DataError: If the document is not one.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(document))
+        except (ValidationError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()
+            raise DataError(
+                f"pre-processing: not understood: {'; '.join(reason[:3])}"
+            ) from None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the encoded array, in order; empty for arrays."""
+        return (*(c.name for c in self.numeric), *(c.name for c in self.categories))
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, or of target values."""
+        return len(self.labels) if self.task == "classification" else len(self.targets)
+
+    def inputs(self) -> Inputs:
+        """Return what one example looks like to the network."""
+        if self.form != "table":
+            return Inputs(self.shape, vocabulary=self.vocabulary)
+        sizes = tuple(len(c.words) + 1 for c in self.categories)
+        plain = len(self.numeric) + sum(c.indicator for c in self.numeric)
+        if self.encoding == "onehot":
+            return Inputs((plain + sum(sizes),))
+        return Inputs((plain + len(sizes),), categories=sizes)
+
+    def encode(self, raw: Raw, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Return rows `start` to `stop` as the module takes them.
+
+        Returns:
+            (N, columns) float32 for tables: numeric columns, where NaN is missing, then
+            category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
+
+        Raises:
+            DataError: If a column is missing or numeric where text was, or a shape differs.
+        """
+        from modelscale.data.encoding import encode
+
+        return encode(self, raw, start, stop)
+
+    def encode_target(self, raw: Raw) -> Tensor:
+        """Return (N,) int64 class indices, or (N, T) float32 transformed target values.
+
+        Raises:
+            DataError: If a class is not among the labels, or a logarithm does not exist.
+        """
+        from modelscale.data.encoding import encode_target
+
+        return encode_target(self, raw)
+
+    def module(self) -> nn.Module:
+        """Return what maps the encoded array to the network's inputs.
+
+        A module from (N, columns) or (N, *shape) float32 to (N, *inputs.shape) float32.
+        """
+        from modelscale.data.preprocessing_module import ArrayInputs, TableInputs, TokenInputs
+
+        if self.form == "table":
+            return TableInputs(self)
+        return ArrayInputs(self) if self.form == "array" else TokenInputs()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the module's buffers by name."""
+        return dict(self.module().named_buffers())
+
+    def inverse_target(self, values: Tensor) -> Tensor:
+        """Return regression outputs (…, T) in the unit of the data."""
+        import torch
+
+        scale_T = values.new_tensor([t.scale for t in self.targets])
+        mean_T = values.new_tensor([t.mean for t in self.targets])
+        log_T = torch.tensor([t.log for t in self.targets], device=values.device)
+        plain = values * scale_T + mean_T
+        return torch.where(log_T, plain.exp(), plain)

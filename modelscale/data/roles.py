@@ -1,0 +1,116 @@
+"""Roles of table columns: numeric, category or ignored, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelscale.data.raw import Texts
+from modelscale.errors import SpecError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelscale.data.raw import Raw
+
+MAX_INFERRED_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What becomes of each column of a table.
+
+    Attributes:
+        numeric: Columns whose values are numbers, in file order.
+        category: Columns whose values are categories, in file order.
+        ignored: Columns that are left out, each with the reason.
+        warnings: What a user should look at, one line each.
+    """
+
+    numeric: tuple[str, ...]
+    category: tuple[str, ...]
+    ignored: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]) -> Roles:
+    """Return the roles of all columns: as declared, else inferred from the training rows.
+
+    Numbers are numeric and text is a category. Left out, with a warning: columns with one
+    value, and text that is different in more than half of the rows, as names and numbers of
+    documents are.
+
+    Raises:
+        SpecError: If a declared column does not exist or can't have that role, or none is left.
+    """
+    _check_declared(raw, declared)
+    found: dict[str, list[str]] = {"numeric": [], "category": []}
+    ignored = dict(raw.skipped)
+    unasked = {name: why for name, why in ignored.items() if name not in declared}
+    for name, cells in raw.columns.items():
+        fault = None if name in declared else _unusable(cells, train)
+        if declared.get(name) == "ignore":
+            ignored[name] = "as the spec says"
+        elif fault:
+            ignored[name] = unasked[name] = fault
+        else:
+            plain = "category" if isinstance(cells, Texts) else "numeric"
+            found[declared.get(name, plain)].append(name)
+    if not found["numeric"] and not found["category"]:
+        reasons = "; ".join(f"'{name}': {reason}" for name, reason in ignored.items())
+        raise SpecError(f"data.columns: no column is left to learn from ({reasons or 'none'})")
+    warnings = [f"column '{name}' is ignored: {reason}" for name, reason in unasked.items()]
+    warnings += [
+        f"column '{name}' just numbers the rows; leave it out with "
+        f"data.columns: {{{name}: ignore}}"
+        for name in found["numeric"]
+        if name not in declared and _counts_rows(raw.columns[name])
+    ]
+    return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
+
+
+def _check_declared(raw: Raw, declared: Mapping[str, str]) -> None:
+    for name, role in declared.items():
+        if name not in raw.columns and name not in raw.skipped:
+            raise SpecError(
+                f"data.columns: no column '{name}'{did_you_mean(name, raw.columns)}"
+            )
+        if name in raw.skipped and role != "ignore":
+            raise SpecError(f"data.columns.{name}: cannot be used: {raw.skipped[name]}")
+        if role == "numeric" and isinstance(raw.columns.get(name), Texts):
+            raise SpecError(f"data.columns.{name}: its cells are text, so it is not numeric")
+
+
+def _unusable(cells: NDArray[np.float64] | Texts, train: NDArray[np.int64]) -> str | None:
+    import numpy as np
+
+    if isinstance(cells, Texts):
+        code_N = np.asarray(cells.codes_N)[train]
+        values = np.unique(code_N)
+        filled, different = int((code_N >= 0).sum()), int((values >= 0).sum())
+        if filled > 20 and different > filled / 2:
+            return "its text is different in most rows"
+        if different > MAX_INFERRED_CATEGORIES:
+            return f"it has {different} categories"
+    else:
+        values = np.unique(np.asarray(cells)[train])  # NaNs count as one value
+    if len(values) > 1:
+        return None
+    return "it is empty" if _is_missing(values) else "it has one value in all training rows"
+
+
+def _is_missing(values: NDArray[np.generic]) -> bool:
+    if len(values) == 0:
+        return True
+    return bool(values[0] < 0) if values.dtype.kind == "i" else bool(values[0] != values[0])
+
+
+def _counts_rows(cells: NDArray[np.float64] | Texts) -> bool:
+    import numpy as np
+
+    if isinstance(cells, Texts) or len(cells) < 20:
+        return False
+    return bool((np.diff(np.asarray(cells)) == 1.0).all())

@@ -1,0 +1,34 @@
+"""Data sets of the catalogue, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from modelscale.data.sources.base import SourceSpec
+
+if TYPE_CHECKING:
+    from modelscale.data.raw import Raw
+    from modelscale.data.reading import Reading
+
+
+class CatalogueSource(SourceSpec):
+    """A published data set; `modelscale data ls` lists them, `data fetch NAME` gets one."""
+
+    name: Literal[
+        "breast_cancer",
+        "diabetes",
+        "digits",
+        "german_credit",
+        "heart_disease",
+        "heart_failure",
+        "iris",
+        "mnist_5k",
+        "shuttle",
+        "wine",
+    ]
+    """Which one."""
+
+    def read(self, how: Reading | None = None) -> Raw:
+        from modelscale.data.catalogue import read
+
+        return read(self.name, how)

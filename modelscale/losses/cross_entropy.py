@@ -1,0 +1,50 @@
+"""Cross-entropy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field
+
+from modelscale.losses._class_weights import ClassWeights, as_tensor, resolve
+from modelscale.losses.base import LossSpec
+from modelscale.tensors import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CrossEntropy(LossSpec):
+    """Negative log-probability of the true class; one output for each class.
+
+    With class weights the loss of a batch is the mean of the weighted losses of its examples;
+    torch's CrossEntropyLoss divides by the sum of the weights instead, which lets the scale
+    of the gradient depend on the batch.
+    """
+
+    task: ClassVar[Task] = "classification"
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over all classes (Szegedy et al.,
+    arXiv:1512.00567)."""
+
+    class_weights: ClassWeights = "none"
+    """Factor on the loss of each class: `none`, `balanced`, or a number for each class."""
+
+    def resolved(self, class_counts: tuple[int, ...]) -> Self:
+        weights = resolve(self.class_weights, class_counts)
+        return self.model_copy(update={"class_weights": weights})
+
+    def per_example(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        return F.cross_entropy(
+            outputs_NO,
+            targets_N,
+            weight=as_tensor(self.class_weights, outputs_NO.device),
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
+
+    def predictions(self, outputs_NO: Tensor) -> Tensor:
+        return outputs_NO.softmax(-1)

@@ -1,0 +1,56 @@
+"""The multi-layer perceptron."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from modelscale.models.base import ModelSpec
+from modelscale.tensors import Inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Units = Annotated[int, Field(ge=1)]
+
+
+class Mlp(ModelSpec):
+    """Fully connected layers, each with norm, activation and dropout, and a linear output.
+
+    Inputs of more than one dimension are flattened first.
+    """
+
+    per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+
+    hidden: tuple[Units, ...] = (128, 128)
+    """Units of each hidden layer; empty makes a linear model."""
+
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """Nonlinearity after each hidden layer."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability with which each hidden unit is left out in a training step."""
+
+    norm: Literal["none", "layer", "batch"] = "none"
+    """Normalisation before the activation: over an example's units, or over the batch."""
+
+    def build(self, inputs: Inputs, outputs: int) -> nn.Module:
+        from torch import nn
+
+        from modelscale.models.modules.dropout import Dropout
+        from modelscale.models.modules.layers import activation, norm_of_units
+
+        layers: list[nn.Module] = [nn.Flatten()] if len(inputs.shape) > 1 else []
+        width = prod(inputs.shape)
+        for units in self.hidden:
+            layers += [
+                nn.Linear(width, units, bias=self.norm == "none"),
+                *norm_of_units(self.norm, units),
+                activation(self.activation),
+            ]
+            if self.dropout > 0:
+                layers.append(Dropout(self.dropout))
+            width = units
+        return nn.Sequential(*layers, nn.Linear(width, outputs))

@@ -1,0 +1,76 @@
+"""A transformer that answers from one extra token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modelscale.models.modules.dropout import Dropout
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, written out: the fused kernels have no rule for `vmap`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Make `heads` heads of width / heads each."""
+        super().__init__()
+        self.heads = heads
+        # No bias: softmax cancels the keys' bias, and its gradient would be rounding noise.
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, positions, width) of x of the same shape."""
+        batch, positions, width = x.shape
+        qkv = self.qkv(x).view(batch, positions, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, positions, size)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        mixed = scores.softmax(-1) @ v
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, positions, width))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then a ReLU layer at each position; each normalises its input and adds."""
+
+    def __init__(self, width: int, heads: int, dropout: float, norm_first: bool) -> None:
+        """Make a block; `norm_first` tells whether attention sees normalised tokens."""
+        super().__init__()
+        drop = [Dropout(dropout)] if dropout > 0 else []
+        norm = [nn.LayerNorm(width)] if norm_first else []
+        self.attention = nn.Sequential(*norm, Attention(width, heads), *drop)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.ReLU(),
+            *([Dropout(dropout)] if dropout > 0 else []),
+            nn.Linear(2 * width, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, positions, width) of x of the same shape."""
+        x = x + self.attention(x)
+        out: Tensor = x + self.feed_forward(x)
+        return out
+
+
+class Transformer(nn.Module):
+    """Tokens, blocks, and an answer read from a token of its own."""
+
+    def __init__(
+        self, tokens: nn.Module, width: int, blocks: list[nn.Module], outputs: int
+    ) -> None:
+        """Make a network of `tokens`, which maps x to (batch, positions, width)."""
+        super().__init__()
+        self.tokens = tokens
+        self.answer = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, outputs) of x: (batch, …)."""
+        tokens = self.tokens(x)
+        answer = self.answer.expand(tokens.shape[0], 1, -1)
+        seen = self.blocks(torch.cat([answer, tokens], 1))
+        out: Tensor = self.head(seen[:, 0])
+        return out

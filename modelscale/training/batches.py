@@ -1,0 +1,150 @@
+"""Which examples each step sees: pure functions of (seed, epoch, position)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from modelscale.seeds import derive
+from modelscale.training.replica import Replica
+
+
+class Batch(NamedTuple):
+    """One micro-batch of every replica.
+
+    Attributes:
+        x_KB: (K, B, *inputs) float32.
+        y_KB: (K, B) int64 or (K, B, T) float32.
+        weight_KB: (K, B) weight in the mean loss, or None.
+        partner_KB: Targets of the examples that were mixed in, or None.
+        share_KB: (K, B) share of the first example in a mixed one, or None.
+    """
+
+    x_KB: Tensor
+    y_KB: Tensor
+    weight_KB: Tensor | None = None
+    partner_KB: Tensor | None = None
+    share_KB: Tensor | None = None
+
+
+class Epoch:
+    """One pass of every replica over its own rows, in its own order."""
+
+    def __init__(self, replicas: list[Replica], epoch: int, device: torch.device) -> None:
+        self.replicas, self.device = replicas, device
+        self.order_KN = torch.stack([_order(r, epoch) for r in replicas]).to(device)
+        first = replicas[0]
+        self._shared = all(r.data is first.data for r in replicas)
+        self._mixing = any(a.mixes for a in first.augment)
+        draws = sum(a.draws for a in first.augment) + self._mixing
+        self.uniform_K = (
+            [_uniform(r, epoch, draws).to(device) for r in replicas] if draws else []
+        )
+
+    def batches(self, step_in_epoch: int) -> list[Batch]:
+        """Return the micro-batches of one optimizer step, counted from 0."""
+        size, bite = self.replicas[0].step_size, self.replicas[0].batch_size
+        rows_KS = self.order_KN[:, step_in_epoch * size : (step_in_epoch + 1) * size]
+        if rows_KS.shape[1] <= bite:
+            return [self._batch(rows_KS)]
+        return [self._batch(rows_KB) for rows_KB in rows_KS.split(bite, dim=1)]
+
+    def _batch(self, rows_KB: Tensor) -> Batch:
+        x_KB, y_KB = self._take_x(rows_KB), self._take_y(rows_KB)
+        weights = [r.weights for r in self.replicas]
+        weight_KB = None
+        if weights[0] is not None:
+            weight_KB = torch.stack(
+                [w[rows] for w, rows in zip(weights, rows_KB, strict=True) if w is not None]
+            )
+        if not self.uniform_K:
+            return Batch(x_KB, y_KB, weight_KB)
+        x_KB = self._augmented(x_KB, rows_KB)
+        if not self._mixing:
+            return Batch(x_KB, y_KB, weight_KB)
+        uniform_KBD = self._uniform_of(rows_KB)
+        partner_KB = self._partners(uniform_KBD[..., -1])
+        other_KB = self._augmented(self._take_x(partner_KB), partner_KB)
+        share_KB = self._share(uniform_KBD)
+        share = share_KB.reshape(share_KB.shape + (1,) * (x_KB.dim() - 2))
+        return Batch(
+            torch.lerp(other_KB, x_KB, share),
+            y_KB,
+            weight_KB,
+            self._take_y(partner_KB),
+            share_KB,
+        )
+
+    def _take_x(self, rows_KB: Tensor) -> Tensor:
+        if self._shared:
+            x = self.replicas[0].data.x.take(rows_KB.reshape(-1))
+            return x.view(*rows_KB.shape, *x.shape[1:])
+        return torch.stack(
+            [r.data.x.take(rows) for r, rows in zip(self.replicas, rows_KB, strict=True)]
+        )
+
+    def _take_y(self, rows_KB: Tensor) -> Tensor:
+        if self._shared:
+            y = self.replicas[0].data.y.index_select(0, rows_KB.reshape(-1))
+            return y.view(*rows_KB.shape, *y.shape[1:])
+        return torch.stack(
+            [r.data.y[rows] for r, rows in zip(self.replicas, rows_KB, strict=True)]
+        )
+
+    def _uniform_of(self, rows_KB: Tensor) -> Tensor:
+        return torch.stack(
+            [uniform[rows] for uniform, rows in zip(self.uniform_K, rows_KB, strict=True)]
+        )
+
+    def _augmented(self, x_KB: Tensor, rows_KB: Tensor) -> Tensor:
+        x, uniform = x_KB.flatten(0, 1), self._uniform_of(rows_KB).flatten(0, 1)
+        start = 0
+        for augmentation in self.replicas[0].augment:
+            if not augmentation.mixes:
+                x = augmentation.apply(x, uniform[:, start : start + augmentation.draws])
+            start += augmentation.draws
+        return x.view(x_KB.shape)
+
+    def _share(self, uniform_KBD: Tensor) -> Tensor:
+        start = 0
+        for augmentation in self.replicas[0].augment:
+            if augmentation.mixes:
+                uniform = uniform_KBD[..., start : start + augmentation.draws].flatten(0, 1)
+                return augmentation.blend(uniform).view(uniform_KBD.shape[:2])
+            start += augmentation.draws
+        raise AssertionError("no augmentation mixes")
+
+    def _partners(self, uniform_KB: Tensor) -> Tensor:
+        """Return the rows to mix in: any training row of the same replica."""
+        count = self.order_KN.shape[1]
+        places_KB = (uniform_KB * count).long().clamp_(max=count - 1)
+        sorted_KN = self.order_KN.sort(dim=1).values  # no matter the epoch's order
+        return sorted_KN.gather(1, places_KB)
+
+
+def _order(replica: Replica, epoch: int) -> Tensor:
+    rows = replica.rows.cpu()
+    if replica.optimizer.full_batch:
+        return rows
+    generator = torch.Generator().manual_seed(derive(replica.seed, "order", epoch))
+    return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _uniform(replica: Replica, epoch: int, draws: int) -> Tensor:
+    """Return (N, draws): the numbers of an example depend on (seed, epoch, row) alone."""
+    generator = torch.Generator().manual_seed(derive(replica.seed, "augment", epoch))
+    return torch.rand(len(replica.data.y), draws, generator=generator)
+
+
+def dropout_noise(
+    replicas: list[Replica], step: int, count: int, device: torch.device
+) -> Tensor:
+    """Return (K, count) uniform numbers that depend on each replica's seed and the step."""
+    noise_KM = torch.empty(len(replicas), count, device=device)
+    generator = torch.Generator(device)
+    for noise_M, replica in zip(noise_KM, replicas, strict=True):
+        generator.manual_seed(derive(replica.seed, "dropout", step))
+        noise_M.uniform_(generator=generator)
+    return noise_KM

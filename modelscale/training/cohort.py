@@ -1,0 +1,176 @@
+"""Cohorts: replicas of one structure, stacked along a leading axis K."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from modelscale.models.modules.noise import playing
+from modelscale.seeds import derive
+from modelscale.training.layout import Layout
+from modelscale.training.packed import packed_forward
+from modelscale.training.replica import Replica
+
+Buffers = dict[str, Tensor]  # by name, each (K, *shape)
+
+
+@dataclass
+class Weights:
+    """What a network knows, for K replicas.
+
+    Attributes:
+        theta_KP: (K, P) float32 parameters.
+        buffers_K: Running statistics and rates, each (K, *shape).
+    """
+
+    theta_KP: Tensor
+    buffers_K: Buffers
+
+    def take(self, chosen: list[int]) -> Weights:
+        """Return a copy for the replicas at these positions."""
+        return Weights(
+            self.theta_KP[chosen], {name: b_K[chosen] for name, b_K in self.buffers_K.items()}
+        )
+
+    def clone(self) -> Weights:
+        """Return a copy that later steps do not touch."""
+        return self.take(list(range(len(self.theta_KP))))
+
+    def put(self, position: int, other: Weights, source: int) -> None:
+        """Overwrite one replica with a replica of other weights."""
+        self.theta_KP[position] = other.theta_KP[source]
+        for name, buffer_K in self.buffers_K.items():
+            buffer_K[position] = other.buffers_K[name][source]
+
+
+class Cohort:
+    """K replicas of one structure with the network that they share.
+
+    The network is written for one replica. With K = 1 it is called as it is, its parameters
+    and buffers being views of the stack; with more, `vmap` lifts it, and autograd sees the
+    batched operations only.
+    """
+
+    def __init__(self, replicas: list[Replica], network: nn.Module, weights: Weights) -> None:
+        self.replicas, self.network, self.weights = replicas, network, weights
+        self.layout = Layout.of(network)
+        self._compiled = replicas[0].plan.compile
+        self._solo = torch.compile(network) if self._compiled else network
+        self._lifts: dict[bool, Callable[..., Tensor]] = {}
+        self._bind()
+
+    @staticmethod
+    def start(replicas: list[Replica], device: torch.device) -> Cohort:
+        """Initialise K replicas; replica k draws the weights that it would draw alone."""
+        networks = [build_network(replica) for replica in replicas]
+        layout = Layout.of(networks[0])
+        theta_KP = torch.stack([layout.flatten(network) for network in networks])
+        named = [dict(network.named_buffers()) for network in networks]
+        buffers_K = {
+            name: torch.stack([buffers[name].detach() for buffers in named]).to(device)
+            for name in named[0]
+        }
+        return Cohort(replicas, networks[0].to(device), Weights(theta_KP.to(device), buffers_K))
+
+    def __len__(self) -> int:
+        return len(self.replicas)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the replicas live."""
+        return self.weights.theta_KP.device
+
+    def keep(self, chosen: list[int]) -> None:
+        """Go on with the replicas at these positions alone."""
+        self.replicas = [self.replicas[k] for k in chosen]
+        self.weights = self.weights.take(chosen)
+        self._bind()
+
+    def replace(self, weights: Weights) -> None:
+        """Give the replicas other weights."""
+        self.weights = weights
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make the leaves that autograd differentiates, which share the stack's memory."""
+        views = self.layout.views(self.weights.theta_KP)
+        if len(self) != 1:
+            self.leaves = [view.detach().requires_grad_() for view in views]
+            return
+        self.leaves = [nn.Parameter(view[0]) for view in views]
+        for name, leaf in zip(self.layout.names, self.leaves, strict=True):
+            owner, _, field = name.rpartition(".")
+            setattr(self.network.get_submodule(owner), field, leaf)
+        for name, buffer_K in self.weights.buffers_K.items():
+            owner, _, field = name.rpartition(".")
+            setattr(self.network.get_submodule(owner), field, buffer_K[0])
+
+    def forward(self, x_KB: Tensor, noise_KM: Tensor | None) -> Tensor:
+        """Return outputs (K, B, O) for inputs (K, B, *inputs).
+
+        Args:
+            x_KB: float32 inputs of each replica.
+            noise_KM: Uniform numbers for dropout, or None where the network takes none.
+        """
+        if len(self) > 1:
+            leaves = dict(zip(self.layout.names, self.leaves, strict=True))
+            lift = self._training_lift(noisy=noise_KM is not None)
+            return lift(leaves, self.weights.buffers_K, x_KB, noise_KM)
+        with nullcontext() if noise_KM is None else playing(noise_KM[0]):
+            outputs_BO: Tensor = self._solo(x_KB[0])
+        return outputs_BO[None]
+
+    def _training_lift(self, *, noisy: bool) -> Callable[..., Tensor]:
+        if noisy not in self._lifts:
+            packed = packed_forward(self.network)
+            if packed is not None:
+                self._lifts[noisy] = torch.compile(packed) if self._compiled else packed
+                return self._lifts[noisy]
+            in_dims = (0, 0, 0, 0 if noisy else None)
+            lift = vmap(self._one, in_dims=in_dims, randomness="error")
+            self._lifts[noisy] = torch.compile(lift) if self._compiled else lift
+        return self._lifts[noisy]
+
+    def _one(
+        self, leaves: dict[str, Tensor], buffers: Buffers, x_B: Tensor, noise_M: Tensor | None
+    ) -> Tensor:
+        with nullcontext() if noise_M is None else playing(noise_M):
+            outputs_BO: Tensor = functional_call(self.network, (leaves, buffers), (x_B,))
+        return outputs_BO
+
+    @torch.no_grad()
+    def outputs(self, weights: Weights, x: Tensor, *, shared: bool) -> Tensor:
+        """Return outputs (K, B, O) in evaluation mode.
+
+        Args:
+            weights: Of these replicas; the cohort's own, or an average of them.
+            x: (B, *inputs) where `shared`, else (K, B, *inputs).
+            shared: Whether all replicas see the same inputs.
+        """
+        views = self.layout.views(weights.theta_KP.detach())
+        leaves = dict(zip(self.layout.names, views, strict=True))
+        was_training = self.network.training
+        self.network.eval()
+        if len(self) == 1:
+            solo = {name: view[0] for name, view in leaves.items()}
+            buffers = {name: b_K[0] for name, b_K in weights.buffers_K.items()}
+            x_B = x if shared else x[0]
+            outputs = functional_call(self.network, (solo, buffers), (x_B,))[None]
+        else:
+            lift = vmap(self._one, in_dims=(0, 0, None if shared else 0, None))
+            outputs = lift(leaves, weights.buffers_K, x, None)
+        self.network.train(was_training)
+        return torch.as_tensor(outputs)
+
+
+def build_network(replica: Replica) -> nn.Module:
+    """Return a replica's network with the weights that its seed draws."""
+    data = replica.data
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(replica.seed, "weights"))
+        return replica.model.build(data.inputs, replica.loss.outputs(data.targets))

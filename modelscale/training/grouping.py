@@ -1,0 +1,119 @@
+"""Which replicas train together: equal structure, and as many as the machine likes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from modelscale.training.batches import Epoch
+from modelscale.training.cohort import Cohort
+from modelscale.training.replica import Replica, structure_of
+from modelscale.training.step import Stepper
+
+SIZES = (2, 4, 8, 16, 32, 64, 128)
+SAMPLE_S = 0.12
+"""Seconds that each size is timed for."""
+LEAST_GAIN = 1.05
+"""A cohort must be this much faster than one replica after another to be preferred."""
+MEMORY_FRAC = 0.5
+"""Part of the free memory that a cohort's state may take."""
+
+
+@dataclass(frozen=True)
+class CohortSpeed:
+    """What a cohort of `size` costs.
+
+    Attributes:
+        size: Replicas.
+        step_s: Seconds of one step, divided by the replicas.
+    """
+
+    size: int
+    step_s: float
+
+
+def groups_of(replicas: Sequence[Replica]) -> list[list[int]]:
+    """Return the indices of replicas of equal structure, in order of their first member."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, replica in enumerate(replicas):
+        groups.setdefault(structure_of(replica), []).append(index)
+    return list(groups.values())
+
+
+def divide(indices: list[int], size: int) -> list[list[int]]:
+    """Return the indices in as few cohorts of at most `size` as possible, of like sizes."""
+    count = -(-len(indices) // size)
+    base, larger = divmod(len(indices), count)
+    cohorts, start = [], 0
+    for number in range(count):
+        end = start + base + (number < larger)
+        cohorts.append(indices[start:end])
+        start = end
+    return cohorts
+
+
+def best_size(speeds: Sequence[CohortSpeed]) -> int:
+    """Return the size with the fastest step of a replica; 1 unless another clearly wins."""
+    solo = next(s for s in speeds if s.size == 1)
+    best = min(speeds, key=lambda s: s.step_s)
+    return best.size if solo.step_s >= LEAST_GAIN * best.step_s else 1
+
+
+def measure(replicas: list[Replica], device: torch.device) -> list[CohortSpeed]:
+    """Time a few steps of throw-away cohorts of rising size.
+
+    Stops when memory would not hold the next size or two sizes in turn brought no gain.
+
+    Args:
+        replicas: Of one structure; at least as many as the largest size that is of use.
+    """
+    speeds: list[CohortSpeed] = []
+    worse = 0
+    for size in (1, *[s for s in SIZES if s < len(replicas)], len(replicas)):
+        if size > SIZES[-1] or (speeds and size == speeds[-1].size):
+            break
+        cohort = Cohort.start(replicas[:size], device)
+        if not _fits(cohort, size):
+            break
+        speeds.append(CohortSpeed(size, _step_seconds(cohort) / size))
+        best = min(s.step_s for s in speeds)
+        worse = worse + 1 if speeds[-1].step_s > 1.02 * best else 0
+        if worse == 2:
+            break
+    return speeds
+
+
+def _fits(cohort: Cohort, size: int) -> bool:
+    """Return whether weights, gradients, slots, best weights and work space have room."""
+    needed = cohort.weights.theta_KP.numel() * 4 * 8
+    if cohort.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(cohort.device)
+    else:
+        free = _free_memory_bytes()
+    return size == 1 or needed < MEMORY_FRAC * free
+
+
+def _free_memory_bytes() -> int:
+    import os
+
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _step_seconds(cohort: Cohort) -> float:
+    """Return the median seconds of a step, over a few dozen at most."""
+    cohort.network.train()
+    stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, 0, cohort.device)
+    steps = cohort.replicas[0].steps_per_epoch
+    durations: list[float] = []
+    begin = time.perf_counter()
+    while len(durations) < 3 or time.perf_counter() - begin < SAMPLE_S:
+        start = time.perf_counter()
+        stepper.take(epoch.batches(len(durations) % steps), len(durations) + 1)
+        if cohort.device.type == "cuda":
+            torch.cuda.synchronize(cohort.device)
+        durations.append(time.perf_counter() - start)
+    warm = sorted(durations[1:])
+    return warm[len(warm) // 2]

@@ -1,0 +1,270 @@
+"""The trainer: one loop for one replica or for many.
+
+It is a generator. Between two of its events the caller is in charge: it may log, save, stop,
+or `keep` fewer replicas, in whatever order it likes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from modelscale.evaluation.metrics.base import MetricSpec
+from modelscale.training.batches import Epoch
+from modelscale.training.cohort import Cohort, Weights
+from modelscale.training.replica import Replica
+from modelscale.training.scoring import Monitor, Values, validate
+from modelscale.training.step import Stepper, StepReport, learning_rate
+
+Ending = Literal["complete", "stopped", "diverged"]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """The end of an epoch.
+
+    Attributes:
+        epoch: Passes that are done.
+        step: Optimizer steps that are done.
+        values: For each living replica, by its index in the trainer's list: `train/loss`,
+            `lr` and `validation/…`.
+    """
+
+    epoch: int
+    step: int
+    values: dict[int, Values]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A moment within an epoch that the caller asked for, to save or to stop.
+
+    Attributes:
+        step: Optimizer steps that are done.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Replicas that left since their loss or gradient was no longer finite.
+
+    Attributes:
+        step: The step that was not taken, 1 at the first.
+        rows: For each of these replicas, the rows of the batch.
+        losses: Its loss on them.
+    """
+
+    step: int
+    rows: dict[int, list[int]]
+    losses: dict[int, float]
+
+
+Event = EpochReport | Paused | Divergence
+
+
+@dataclass
+class Progress:
+    """How far one replica has come.
+
+    Attributes:
+        index: Its place in the trainer's list of replicas.
+        best_score: Largest score so far, -inf before the first validation.
+        best_epoch: Epoch of that score; 0 before the first validation.
+        best_step: Step of that score.
+        best_values: What was measured then.
+        last_values: What was measured last.
+        stale: Epochs since a score that counted as an improvement.
+    """
+
+    index: int
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    best_step: int = 0
+    best_values: Values = field(default_factory=dict)
+    last_values: Values = field(default_factory=dict)
+    stale: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the training of one replica ended.
+
+    Attributes:
+        ending: `complete` at the end of the plan or by its own early stopping, `stopped` by
+            the caller, `diverged` by a number that is not finite.
+        epoch: Passes that were done.
+        step: Optimizer steps that were done.
+        progress: Its best and last values.
+        weights: One replica's weights (K = 1): those of the best epoch, or the last.
+    """
+
+    ending: Ending
+    epoch: int
+    step: int
+    progress: Progress
+    weights: Weights
+
+
+class Trainer:
+    """Trains replicas of one structure in lockstep.
+
+    Attributes:
+        replicas: All replicas that began.
+        outcomes: By index, the replicas that have ended.
+        step: Optimizer steps that are done.
+        epoch: Passes that are done.
+    """
+
+    def __init__(
+        self,
+        replicas: list[Replica],
+        metrics: tuple[MetricSpec, ...],
+        monitor: Monitor,
+        device: torch.device,
+    ) -> None:
+        self.replicas, self.metrics, self.monitor = replicas, metrics, monitor
+        self.plan = replicas[0].plan
+        self.cohort = Cohort.start(replicas, device)
+        self.stepper = Stepper(self.cohort)
+        self.living = [Progress(k) for k in range(len(replicas))]
+        self.validates = len(replicas[0].data.rows["validation"]) > 0
+        self.keeps_best = self.validates and self.plan.keep == "best"
+        self.best = self.cohort.weights.clone() if self.keeps_best else None
+        averages = self.plan.ema is not None
+        self.average_KP = self.cohort.weights.theta_KP.clone() if averages else None
+        self.loss_sums = [0.0] * len(replicas)
+        self.step = self.epoch = self.step_in_epoch = 0
+        self.outcomes: dict[int, Outcome] = {}
+
+    def run(self, pause_at: Callable[[int], bool] = lambda _step: False) -> Iterator[Event]:
+        """Train to the end of the plan.
+
+        Args:
+            pause_at: Asked after every step; True yields `Paused`, or the epoch's report.
+        """
+        while self.living and self.epoch < self.plan.epochs:
+            yield from self._finish_epoch(pause_at)
+            if self.living:
+                yield self._close_epoch()
+                self._retire_stale()
+        self._retire(self.living, "complete")
+
+    def stop(self, indices: list[int], ending: Ending = "stopped") -> None:
+        """Take replicas out of training, by their index; the others go on faster."""
+        self._retire([p for p in self.living if p.index in indices], ending)
+
+    def shown(self) -> Weights:
+        """Return what is validated and kept: the weights, or their moving average."""
+        weights = self.cohort.weights
+        if self.average_KP is None:
+            return weights
+        return Weights(self.average_KP, weights.buffers_K)
+
+    def _finish_epoch(self, pause_at: Callable[[int], bool]) -> Iterator[Event]:
+        self.cohort.network.train()
+        replica = self.replicas[0]
+        epoch = Epoch(self.cohort.replicas, self.epoch, self.cohort.device)
+        while self.living and self.step_in_epoch < replica.steps_per_epoch:
+            batches = epoch.batches(self.step_in_epoch)
+            report = self.stepper.take(batches, self.step + 1)
+            if not all(report.finite):
+                yield self._drop_diverged(epoch, report)
+                if not self.living:
+                    return
+                epoch = Epoch(self.cohort.replicas, self.epoch, self.cohort.device)
+                report = _finite_part(report)
+            self._count(report.losses, sum(batch.y_KB.shape[1] for batch in batches))
+            if self.step_in_epoch < replica.steps_per_epoch and pause_at(self.step):
+                yield Paused(self.step)
+
+    def _count(self, losses: list[float], examples: int) -> None:
+        for k, loss in enumerate(losses):
+            self.loss_sums[k] += loss * examples
+        self.step += 1
+        self.step_in_epoch += 1
+        if self.average_KP is not None and self.plan.ema is not None:
+            # A young average forgets faster, or the initial weights would linger.
+            decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
+            self.average_KP.lerp_(self.cohort.weights.theta_KP, 1 - decay)
+
+    def _close_epoch(self) -> EpochReport:
+        count = len(self.replicas[0].rows)
+        self.epoch, self.step_in_epoch = self.epoch + 1, 0
+        train_losses = [total / count for total in self.loss_sums]
+        self.loss_sums = [0.0] * len(self.living)
+        shown = self.shown()
+        measured = validate(self.cohort, shown, self.metrics) if self.validates else []
+        values = {}
+        for k, progress in enumerate(self.living):
+            rate = learning_rate(self.cohort.replicas[k], self.step)
+            progress.last_values = {"train/loss": train_losses[k], "lr": rate}
+            if measured:
+                progress.last_values |= {f"validation/{n}": v for n, v in measured[k].items()}
+                self._compare(k, progress, measured[k], shown)
+            values[progress.index] = progress.last_values
+        return EpochReport(self.epoch, self.step, values)
+
+    def _compare(self, k: int, progress: Progress, values: Values, shown: Weights) -> None:
+        score = self.monitor.score(values)
+        stopping = self.plan.early_stopping
+        least = stopping.min_delta if stopping else 0.0
+        improved = progress.best_epoch == 0 or score > progress.best_score + least
+        progress.stale = 0 if improved else progress.stale + 1
+        if progress.best_epoch == 0 or score > progress.best_score:
+            progress.best_score, progress.best_values = score, progress.last_values
+            progress.best_epoch, progress.best_step = self.epoch, self.step
+            if self.best is not None:
+                self.best.put(k, shown, k)
+
+    def _retire_stale(self) -> None:
+        if self.plan.early_stopping and self.validates:
+            patience = self.plan.early_stopping.patience
+            self._retire([p for p in self.living if p.stale >= patience], "complete")
+
+    def _retire(self, leaving: list[Progress], ending: Ending) -> None:
+        gone = [self.living.index(progress) for progress in leaving]
+        if not gone:
+            return
+        for k in gone:
+            progress = self.living[k]
+            kept = self.best if self.best is not None and progress.best_epoch else self.shown()
+            self.outcomes[progress.index] = Outcome(
+                ending, self.epoch, self.step, progress, kept.take([k])
+            )
+        self._keep([k for k in range(len(self.living)) if k not in gone])
+
+    def _keep(self, chosen: list[int]) -> None:
+        self.living = [self.living[k] for k in chosen]
+        if not chosen:
+            return
+        self.cohort.keep(chosen)
+        self.stepper.keep(chosen)
+        self.best = self.best.take(chosen) if self.best is not None else None
+        self.average_KP = self.average_KP[chosen] if self.average_KP is not None else None
+        self.loss_sums = [self.loss_sums[k] for k in chosen]
+
+    def _drop_diverged(self, epoch: Epoch, report: StepReport) -> Divergence:
+        size = self.replicas[0].step_size
+        start = self.step_in_epoch * size
+        gone = [k for k, finite in enumerate(report.finite) if not finite]
+        indices = [self.living[k].index for k in gone]
+        rows = {
+            index: epoch.order_KN[k, start : start + size].tolist()
+            for k, index in zip(gone, indices, strict=True)
+        }
+        losses = {i: report.losses[k] for k, i in zip(gone, indices, strict=True)}
+        self.stop(indices, "diverged")
+        return Divergence(self.step + 1, rows, losses)
+
+
+def _finite_part(report: StepReport) -> StepReport:
+    """Return the report of the replicas that go on."""
+    pairs = zip(report.losses, report.finite, strict=True)
+    losses = [loss for loss, finite in pairs if finite]
+    return StepReport(losses, [True] * len(losses))

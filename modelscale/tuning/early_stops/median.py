@@ -1,0 +1,27 @@
+"""The median rule."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from pydantic import Field
+
+from modelscale.tuning.early_stops.base import EarlyStopSpec
+
+
+class Median(EarlyStopSpec):
+    """Stops a trial that is worse than the median of all trials at the same epoch.
+
+    (Golovin et al., "Google Vizier", KDD 2017.)
+    """
+
+    warmup: int = Field(3, ge=0)
+    """Epochs in which no trial is stopped."""
+
+    least_rivals: int = Field(5, ge=2)
+    """Trials that must have reached the epoch before it stops anybody."""
+
+    def stops(self, epoch: int, epochs: int, score: float, rivals: list[float]) -> bool:
+        if epoch >= epochs or epoch <= self.warmup or len(rivals) < self.least_rivals:
+            return False
+        return score < median(rivals)
