@@ -7,6 +7,7 @@ checkpoint says can import other code; a user's own kinds come from installed pa
 the command line allows by name (`allow_plugin`).
 """
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -42,6 +43,13 @@ def allow_plugin(name: str) -> None:
     _plugins[name] = points[name].value
 
 
+@functools.cache
+def _modules_in(package: str) -> tuple[str, ...]:
+    """Return the names of a package's files; read once, as every section asks for them."""
+    folder = importlib.import_module(package).__path__
+    return tuple(module.name for module in pkgutil.iter_modules(folder) if not module.ispkg)
+
+
 class Component(Spec):
     """Base of the family bases. A subclass in a `base.py` is a family, any other is a kind."""
 
@@ -62,8 +70,7 @@ class Component(Spec):
     @classmethod
     def kinds(cls) -> list[str]:
         """Return the kinds of this family, by the files in its folder."""
-        folder = importlib.import_module(cls.__module__.rpartition(".")[0])
-        names = [m.name for m in pkgutil.iter_modules(folder.__path__) if not m.ispkg]
+        names = _modules_in(cls.__module__.rpartition(".")[0])
         plugins = [kind for kind in _plugins if cls._class_in(_plugins[kind])]
         return sorted([n for n in names if n != "base" and not n.startswith("_")] + plugins)
 

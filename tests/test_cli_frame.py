@@ -126,8 +126,24 @@ class TestJson:
         assert json.loads(result.stdout)["status"] == "error"
         assert "No such option" in result.stderr
 
+    def test_numbers_that_json_cannot_hold_are_null(self, capsys):
+        Console(as_json=True).document(
+            "tested", {"a": [float("nan"), 1.0, {"b": float("inf")}]}
+        )
+        assert json.loads(capsys.readouterr().out)["a"] == [None, 1.0, {"b": None}]
+
 
 class TestStreams:
+    def test_closed_stdout(self):
+        line = f"{sys.executable} -c '{RUN.replace(chr(39), chr(34))}' schema >&-"
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        result = subprocess.run(["sh", "-c", line], capture_output=True, env=env, timeout=60)
+        assert (result.returncode, result.stderr) == (0, b"")
+
+    def test_stdout_that_knows_only_ascii(self):
+        result = cli("schema", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+        assert (result.returncode, result.stderr) == (0, "")
+
     def test_closed_pipe_is_quiet(self):
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
         line = [sys.executable, "-c", RUN, "schema"]

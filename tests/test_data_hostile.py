@@ -19,6 +19,10 @@ TOO_LARGE = "is a number too large to be kept exactly"
 CSV = {
     "empty": (b"", "is empty"),
     "bom alone": (b"\xef\xbb\xbf", "row 1: is empty; column names belong there"),
+    "line break in a name": (
+        b'"a\nb",b\n1,2\n',
+        "the name of column 1, 'a\\nb', has a line break or another control character",
+    ),
     "blank header": (b"\n1,2\n", "row 1: is empty; column names belong there"),
     "header only": (b"a,b\n", "has no rows"),
     "unnamed column": (b"a,,c\n1,2,3\n", "row 1: column 2 has no name"),
@@ -117,7 +121,7 @@ def test_wrong_delimiter_and_binary_files_are_refused(tmp_path: Path) -> None:
         f"{path}: row 2: has 2 cells, the header has 1; is the delimiter ';'?"
     )
     path.write_bytes(bytes(range(1, 256)))
-    assert refuse(DataError, {"kind": "csv", "path": path}).startswith(f"{path}: row ")
+    assert refuse(DataError, {"kind": "csv", "path": path}).startswith(f"{path}: ")
 
 
 JSONL = {

@@ -101,6 +101,15 @@ def test_warnings_name_columns_that_teach_nothing(tmp_path: Path) -> None:
     assert load(quiet).warnings == ()
 
 
+def test_numbers_that_single_precision_blurs_are_warned_about(tmp_path: Path) -> None:
+    lines = ["clock,y", *(f"{1_790_000_000 + i * 37 % 1000},{i % 2}" for i in range(60))]
+    loaded = load(section_of(write(tmp_path / "t.csv", lines), "y"))
+    assert loaded.warnings == (
+        "column 'clock' varies by less than 1/100,000 of its size, which single precision "
+        "blurs; subtract a constant from it",
+    )
+
+
 def test_only_training_rows_are_learnt_from(tmp_path: Path) -> None:
     """Planted leakage: changing every other row's inputs changes nothing that is fitted."""
     clean = table()
@@ -130,6 +139,11 @@ def test_preprocessing_survives_json_exactly(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match="pre-processing: not understood"):
         Preprocessing.from_json({"form": "table", "import": "os"})
+    for scale in (0.0, float("nan"), float("inf")):
+        damaged = fitted.to_json()
+        damaged["numeric"][0]["scale"] = scale
+        with pytest.raises(DataError, match="pre-processing: not understood"):
+            Preprocessing.from_json(damaged)
 
 
 @pytest.mark.parametrize("encoding", ["onehot", "codes"])
@@ -164,7 +178,7 @@ def test_new_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         "row 2, column 'income': 1e+39 is beyond single precision"
     )
     assert refused(HEADER, "3,Bern,5,true,n,7,perhaps", with_target=True) == (
-        "row 2, target 'label': 'perhaps' is not a class of the training data (no, yes)"
+        "row 2, target 'label': 'perhaps' is not a class of the training data ('no', 'yes')"
     )
 
 
@@ -279,3 +293,19 @@ def test_linear_source_lies_on_its_line() -> None:
     assert abs(intercept - 1.0) < 0.03
     assert abs(residual.std() - 0.5) < 0.02
     assert load(section).task == "regression"
+
+
+def test_new_file_is_read_as_the_training_file_was(tmp_path: Path) -> None:
+    lines = ["x;code;y", *(f"{i % 7};{'01' if i % 2 else '02'};{i % 2}" for i in range(60))]
+    source = {"kind": "csv", "path": write(tmp_path / "t.csv", lines), "target": "y"}
+    source |= {"delimiter": ";", "missing": ("-",)}
+    section = DataSection.model_validate({"source": source, "columns": {"code": "category"}})
+    fitted = prepare(load(section), 0, "codes", section).preprocessing
+    path = write(tmp_path / "new.csv", ["code;other;x;y", "02;a;-;1", "01;b;3;0"])
+    new = prepare_new(fitted, read_new(path, fitted, section.source, with_target=True))
+    x = new.x.take(torch.arange(2))
+    assert x[:, 1].tolist() == [2.0, 1.0]  # "01" and "02" stayed text
+    assert x[0, 0].item() == pytest.approx(
+        (fitted.numeric[0].median - fitted.numeric[0].mean) / fitted.numeric[0].scale
+    )
+    assert new.y.tolist() == [1, 0]

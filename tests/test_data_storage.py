@@ -109,6 +109,21 @@ def test_changed_data_is_converted_anew(tmp_path: Path) -> None:
     assert first(load(section), section) != before
 
 
+def test_another_reading_of_the_same_file_is_converted_anew(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 7},{i % 2}\n" for i in range(70)))
+    taken = []
+    for missing in (("",), ("", "6")):
+        source = {"kind": "csv", "path": path, "target": "y", "missing": missing}
+        section = DataSection.model_validate(
+            {"source": source, "storage": "disk", "standardize": False}
+        )
+        prepared = prepare(load(section), 0, "onehot", section)
+        taken.append(prepared.x.take(torch.arange(7))[:, 0].tolist())
+    assert taken[0] == [0, 1, 2, 3, 4, 5, 6]
+    assert taken[1][6] != 6
+
+
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
     def pieces() -> object:
         yield np.zeros(3)

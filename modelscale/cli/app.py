@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ Start with: modelscale init my.yaml && modelscale validate my.yaml
 def main() -> None:
     """Run the command line and leave with its exit code."""
     arguments = sys.argv[1:]
+    _ready_streams()
     # Looking for pydantic's plugins reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Collecting garbage during imports finds none; a command that begins its work turns it on.
@@ -65,6 +67,16 @@ def main() -> None:
         if leaving.code == USAGE and "--json" in arguments:
             _tell_usage(arguments)
         _flush(leaving.code)
+
+
+def _ready_streams() -> None:
+    """Make stdout and stderr take any text, also where they are closed or know only ASCII."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller; what is printed goes nowhere
+            setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build(wanted: str | None) -> typer.Typer:
@@ -126,6 +138,7 @@ def _tell_usage(arguments: list[str]) -> None:
 
 def _flush(code: Any) -> None:
     """Leave, having found out now whether the reader of stdout is still there."""
+    gc.freeze()  # the interpreter's last collection has nothing left to search
     try:
         sys.stdout.flush()
     except BrokenPipeError:

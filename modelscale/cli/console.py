@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -83,9 +84,7 @@ class Console:
                 "run": None,
                 "status": "done",
             }
-            sys.stdout.write(
-                json.dumps({**common, **content}, indent=2, allow_nan=False) + "\n"
-            )
+            sys.stdout.write(json.dumps(_finite({**common, **content}), indent=2) + "\n")
 
     def note(self, text: str) -> None:
         """Tell what happens."""
@@ -144,6 +143,15 @@ class Console:
         )
         with Bar(*columns, console=RichConsole(stderr=True)) as bar:
             yield Progress(label, total, None, bar, bar.add_task(label, total=total, detail=""))
+
+
+def _finite(value: Any) -> Any:
+    """Return data with null for numbers that JSON cannot hold: nan, inf."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _write(stream: TextIO, text: str) -> None:

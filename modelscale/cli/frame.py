@@ -48,6 +48,7 @@ def run_command(
     Raises:
         SystemExit: Always, unless an error is a bug, which keeps its traceback.
     """
+    gc.freeze()  # what was imported lives as long as the process and need not be searched
     gc.enable()
     try:
         result = work()

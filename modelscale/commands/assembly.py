@@ -38,6 +38,7 @@ class Assembly:
         loss: What is minimised.
         goal: What is measured, and what decides.
         device: Where it is trained.
+        threads: CPU threads that the user asked for; None leaves them to a measurement.
     """
 
     experiment: Experiment
@@ -46,6 +47,7 @@ class Assembly:
     loss: LossSpec
     goal: Goal
     device: torch.device
+    threads: int | None = None
     _prepared: dict[tuple[int, Encoding], Prepared] = field(default_factory=dict)
 
     @property
@@ -78,9 +80,14 @@ class Assembly:
         except ValueError as error:
             raise self.fault("model", str(error)) from None
         loss = self.loss if variant is None else _loss_of(variant, data.task)
+        try:
+            loss.outputs(data.targets)
+            loss = loss.resolved(_class_counts(data))
+        except ValueError as error:
+            raise self.fault("loss", str(error)) from None
         return Replica(
             model=spec.model,
-            loss=loss.resolved(_class_counts(data)),
+            loss=loss,
             optimizer=spec.optimizer,
             scheduler=spec.scheduler,
             regularization=spec.regularization,

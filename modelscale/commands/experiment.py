@@ -16,7 +16,6 @@ from modelscale.optimizers.schedules.base import ScheduleSpec
 from modelscale.spec.base import Spec, faults_at
 from modelscale.spec.names import RunName
 from modelscale.spec.quantities import Seconds
-from modelscale.spec.spaces import space_faults
 from modelscale.tensors import Task
 from modelscale.training.plan import Regularization, TrainPlan
 from modelscale.tuning.section import TuneSection
@@ -87,9 +86,25 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _space_exists(self) -> Self:
         if self.tune is not None:
+            from modelscale.spec.spaces import space_faults
+
             fixed = self.model_copy(update={"tune": None})
             space = {key: range_.values() for key, range_ in self.tune.space.items()}
             faults = [(("tune", "space", *place), m) for place, m in space_faults(fixed, space)]
+            if faults:
+                raise faults_at(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_read(self) -> Self:
+        plan = self.train
+        defaults = TrainPlan()
+        if self.optimizer.full_batch:
+            faults = [
+                (("train", name), f"{self.optimizer.own_kind()} takes all rows in every step")
+                for name in ("batch_size", "accumulate")
+                if getattr(plan, name) != getattr(defaults, name)
+            ]
             if faults:
                 raise faults_at(*faults)
         return self

@@ -64,6 +64,7 @@ def prepare(request: Request, tell: Listener) -> Assembly:
     allow_tf32(request.experiment.train.precision)
     device = choose_device(request.experiment.device)
     assembly = assemble(request.experiment, request.loaded.provenance, device)
+    assembly.threads = request.threads
     for warning in assembly.loaded.warnings:
         tell.warn(warning)
     return assembly

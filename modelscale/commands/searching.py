@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modelscale.training.trainer import EpochReport, Outcome
 
 PLAN = "cohorts.json"
+MOST_TOGETHER = 64
 LEARNING_ROUNDS = 8
 """A sampler that learns is told results at least so often."""
 
@@ -53,10 +54,12 @@ class Batching:
     Attributes:
         batch: Trials proposed at once.
         cohort: Most trials trained together.
+        threads: CPU threads, where the user does not say.
     """
 
     batch: int
     cohort: int
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,10 @@ class Search:
 
     def run_all(self) -> list[TrialRecord]:
         """Propose and train until there are `n_trials`; return all trials by number."""
+        from modelscale.training.determinism import use_threads
+
         batching, total = self._batching(), self.section.n_trials
+        use_threads(self.assembly.threads or batching.threads)
         with self.tell.progress("trials", total) as progress:
             for first in range(0, total, batching.batch):
                 numbers = range(first, min(first + batching.batch, total))
@@ -138,22 +144,26 @@ class Search:
         path = self.run.path / PLAN
         if path.is_file():
             return Batching(**json.loads(path.read_bytes()))
+        from modelscale.training.grouping import best_threads
+
         total, wanted = self.section.n_trials, self.section.cohort
-        cohort = wanted if isinstance(wanted, int) else self._measured_size(total)
+        seed = self.assembly.experiment.seed
+        replicas = [
+            self.assembly.replica(0, seed + k) for k in range(min(total, MOST_TOGETHER))
+        ]
+        cohort = wanted if isinstance(wanted, int) else self._measured_size(replicas)
+        threads = best_threads(replicas[:cohort], self.assembly.device)
         batch = cohort
         if self.section.sampler.learns:
             batch = max(1, min(cohort, -(-total // LEARNING_ROUNDS)))
-        batching = Batching(min(batch, total), cohort)
-        self.run.write(PLAN, json.dumps(batching.__dict__).encode())
+        batching = Batching(min(batch, total), cohort, self.assembly.threads or threads)
+        self.run.write(PLAN, json.dumps(asdict(batching)).encode())
         return batching
 
-    def _measured_size(self, total: int) -> int:
-        from modelscale.training.grouping import SIZES, best_size, measure
+    def _measured_size(self, replicas: list[Replica]) -> int:
+        from modelscale.training.grouping import best_size, measure
 
-        seed = self.assembly.experiment.seed
-        count = min(total, SIZES[-2])
-        replicas = [self.assembly.replica(0, seed + k) for k in range(count)]
-        return best_size(measure(replicas, self.assembly.device)) if count > 1 else 1
+        return best_size(measure(replicas, self.assembly.device)) if len(replicas) > 1 else 1
 
     def _time_is_up(self) -> bool:
         bounds = (self.section.timeout_s, self.assembly.experiment.budget.time_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +92,14 @@ class _Training:
 
     def run_all(self) -> dict[str, Any]:
         """Train and measure every member; return the run's document."""
+        from modelscale.training.determinism import use_threads
+
         outcomes: dict[int, Outcome] = {}
         log, timings = self.run.metrics(), self.run.timings()
         log.rewind(0)
-        cohorts = self._cohorts()
+        plan = self._plan()
+        use_threads(self.assembly.threads or plan.threads)
+        cohorts = plan.cohorts
         epochs = self.assembly.experiment.train.epochs
         try:
             with self.tell.progress("train", epochs * len(cohorts)) as progress:
@@ -119,15 +123,14 @@ class _Training:
         }
         return self._document(outcomes, results)
 
-    def _cohorts(self) -> list[list[int]]:
-        """Return which members train together; measured once, then kept for exact resumes."""
+    def _plan(self) -> CohortPlan:
+        """Return how members train; measured once, then kept for exact resumes."""
         path = self.run.path / PLAN
         if path.is_file():
-            cohorts: list[list[int]] = json.loads(path.read_bytes())["cohorts"]
-            return cohorts
-        cohorts = plan_cohorts(self.replicas, self.assembly)
-        self.run.write(PLAN, json.dumps({"cohorts": cohorts}).encode())
-        return cohorts
+            return CohortPlan(**json.loads(path.read_bytes()))
+        plan = plan_cohorts(self.replicas, self.assembly)
+        self.run.write(PLAN, json.dumps(asdict(plan)).encode())
+        return plan
 
     def _train(
         self,
@@ -228,9 +231,28 @@ class _Training:
         store.prune(keep={step}, newest=1)
 
 
-def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> list[list[int]]:
+@dataclass(frozen=True)
+class CohortPlan:
+    """How replicas train.
+
+    Attributes:
+        cohorts: Indices of the replicas of each cohort.
+        threads: CPU threads, where the user does not say.
+    """
+
+    cohorts: list[list[int]]
+    threads: int
+
+
+def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> CohortPlan:
     """Return which replicas train together, measured where the spec leaves it open."""
-    from modelscale.training.grouping import best_size, divide, groups_of, measure
+    from modelscale.training.grouping import (
+        best_size,
+        best_threads,
+        divide,
+        groups_of,
+        measure,
+    )
 
     wanted = assembly.experiment.train.cohort
     cohorts: list[list[int]] = []
@@ -239,7 +261,9 @@ def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> list[list[int]]
         if wanted == "auto" and len(group) > 1:
             size = best_size(measure([replicas[i] for i in group], assembly.device))
         cohorts += divide(group, size)
-    return cohorts
+    first = [replicas[index] for index in cohorts[0]]
+    threads = assembly.threads or best_threads(first, assembly.device)
+    return CohortPlan(cohorts, threads)
 
 
 def model_facts(replica: Replica) -> dict[str, int]:

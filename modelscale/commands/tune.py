@@ -21,7 +21,6 @@ from modelscale.runs.trials import TrialRecord, trial_folder
 from modelscale.spec.loader import dump
 from modelscale.spec.paths import apply
 from modelscale.tuning.section import TuneSection
-from modelscale.tuning.space import unknown_keys
 
 if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
@@ -78,15 +77,6 @@ def _section(request: Request) -> TuneSection:
     section = request.experiment.tune
     if section is None:
         raise SpecError(f"{request.stem}: tune: missing; `modelscale init` shows an example")
-    faults = unknown_keys(section.space, request.experiment)
-    places = request.loaded.provenance
-    lines = []
-    for key, fault in faults.items():
-        path = f"tune.space.{key}"
-        place = next((p for name, p in places.items() if name.startswith(path)), "spec")
-        lines.append(f"{place}: {path}: {fault}")
-    if lines:
-        raise SpecError("\n".join(lines))
     return section
 
 

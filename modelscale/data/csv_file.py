@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelscale.data.tables import Chunk
 
 MAX_LINE_BYTES = 64 << 20
-CHUNK_CHARS = 16 << 20
+CHUNK_CHARS = 4 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -157,9 +157,4 @@ def _delimiter_hint(record: list[str], names: tuple[str, ...], delimiter: str) -
     for other in (";", "\t", "|", ","):
         if other != delimiter and len(names) == 1 and other in names[0]:
             return f"; is the delimiter {shown(other)}?"
-    quoted = [cell for cell in record if "," in cell]
-    return (
-        f"; quote cells that contain {shown(delimiter)}"
-        if len(record) > len(names) and not quoted
-        else ""
-    )
+    return f"; quote cells that contain {shown(delimiter)}" if len(record) > len(names) else ""

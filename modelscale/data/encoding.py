@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelscale.data.reading import shown
 from modelscale.data.targets import as_text, class_codes, logarithms, numbers
 from modelscale.errors import DataError, did_you_mean
 
@@ -79,7 +80,7 @@ def numeric_cells(
         row = int(np.argmax(code_N >= 0))
         raise DataError(
             f"{raw.origin}: row {span.start + row + raw.first_row}, column '{name}': "
-            f"{cells.words[code_N[row]]!r} is not a number"
+            f"{shown(cells.words[code_N[row]])} is not a number"
         )
     value_N = np.asarray(cells[span])
     with np.errstate(invalid="ignore"):

@@ -108,12 +108,13 @@ def prepare(
     device = device or torch.device("cpu")
     rows = loaded.folds[fold]
     raw = loaded.raw
+    key = section.source.model_dump_json() if loaded.on_disk else None
     fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section)
     return Prepared(
         task=loaded.task,
         inputs=fitted.inputs(),
         targets=fitted.outputs,
-        x=transform(fitted, raw, device, on_disk=loaded.on_disk),
+        x=transform(fitted, raw, device, key),
         y=fitted.encode_target(raw).to(device),
         rows={
             "train": rows.train.to(device),
@@ -140,7 +141,7 @@ def prepare_new(
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
     device = device or torch.device("cpu")
-    x = transform(preprocessing, raw, device, on_disk=False)
+    x = transform(preprocessing, raw, device)
     y = None
     if raw.target is not None:
         _check_target(raw)

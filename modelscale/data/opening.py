@@ -52,6 +52,7 @@ def read_new(
     like: SourceSpec | None = None,
     *,
     with_target: bool = False,
+    spill: Path | None = None,
 ) -> Raw:
     """Return new examples for a finished model, read as those that it was trained on.
 
@@ -61,6 +62,7 @@ def read_new(
         like: The source that the model was trained on; what it says of the format of a file
             of the same kind (delimiter, missing cells) holds for the new one.
         with_target: Whether the file must have the target too.
+        spill: Folder for columns that are to be memory-mapped; None keeps all in memory.
 
     Raises:
         DataError: If the file is damaged or lacks a column.
@@ -78,5 +80,5 @@ def read_new(
         changes |= {"size": (height, width), "grayscale": channels == 1}
     roles = {column.name: "numeric" for column in preprocessing.numeric}
     roles |= {column.name: "category" for column in preprocessing.categories}
-    reading = Reading(roles=roles, only=preprocessing.form == "table")
+    reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
     return source.model_copy(update=changes).read(reading)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from modelscale.errors import DataError
 from modelscale.spec.base import Spec
@@ -36,7 +36,7 @@ class NumericColumn(Spec):
     mean: float
     """Subtracted from every value."""
 
-    scale: float
+    scale: float = Field(gt=0)
     """Every value is divided by it."""
 
     indicator: bool
@@ -59,7 +59,7 @@ class Channel(Spec):
     mean: float
     """Subtracted from every value."""
 
-    scale: float
+    scale: float = Field(gt=0)
     """Every value is divided by it."""
 
 
@@ -75,7 +75,7 @@ class TargetScale(Spec):
     mean: float
     """Subtracted."""
 
-    scale: float
+    scale: float = Field(gt=0)
     """Divides."""
 
 
@@ -100,7 +100,7 @@ class Preprocessing(Spec):
     shape: tuple[int, ...] = ()
     """Shape of one example of an array: (channels, height, width), (D,) or (positions,)."""
 
-    divisor: float = 1.0
+    divisor: float = Field(1.0, gt=0)
     """Stored values are divided by it first: 255 for images of bytes."""
 
     channels: tuple[Channel, ...] = ()

@@ -69,6 +69,12 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         for name in found["numeric"]
         if name not in declared and _counts_rows(raw.columns[name])
     ]
+    warnings += [
+        f"column '{name}' varies by less than 1/100,000 of its size, which single precision "
+        "blurs; subtract a constant from it"
+        for name in found["numeric"]
+        if _is_blurred(raw.columns[name], train)
+    ]
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
 
 
@@ -114,3 +120,13 @@ def _counts_rows(cells: NDArray[np.float64] | Texts) -> bool:
     if isinstance(cells, Texts) or len(cells) < 20:
         return False
     return bool((np.diff(np.asarray(cells)) == 1.0).all())
+
+
+def _is_blurred(cells: NDArray[np.float64] | Texts, train: NDArray[np.int64]) -> bool:
+    """Return whether float32 keeps less than about 1/200 of a column's deviation."""
+    import numpy as np
+
+    assert not isinstance(cells, Texts)
+    value_N = np.asarray(cells)[train]
+    value_N = value_N[~np.isnan(value_N)]
+    return len(value_N) > 0 and bool(0 < value_N.std() < 1e-5 * abs(value_N.mean()))

@@ -77,24 +77,31 @@ def spill_folder() -> Path:
 
 
 def transform(
-    preprocessing: Preprocessing, raw: Raw, device: torch.device, *, on_disk: bool
+    preprocessing: Preprocessing, raw: Raw, device: torch.device, disk_key: str | None = None
 ) -> Examples:
     """Return all examples as the network takes them, pieces of fixed size at a time.
 
     Both ways give the same bits, as both transform the same pieces.
+
+    Args:
+        preprocessing: What is done to them.
+        raw: The examples.
+        device: Where they, or batches of them, go.
+        disk_key: If given, they go to a file in the cache; says how the source was read,
+            which together with its content decides what is in the file.
     """
     import torch
 
     shape = (len(raw), *preprocessing.inputs().shape)
     pieces = _transformed(preprocessing, raw)
-    if not on_disk:
+    if disk_key is None:
         x = torch.empty(shape)
         start = 0
         for piece in pieces:
             x[start : start + len(piece)] = piece
             start += len(piece)
         return TensorExamples(x.to(device))
-    key = json.dumps([raw.fingerprint, raw.origin, preprocessing.to_json()], sort_keys=True)
+    key = json.dumps([raw.fingerprint, disk_key, preprocessing.to_json()], sort_keys=True)
     path = spill_folder() / f"x-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if not path.exists():
         write_array(path, shape, "<f4", (piece.numpy() for piece in pieces))

@@ -6,6 +6,7 @@ Both see the file in chunks of rows, so a table may be larger than memory.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 10_000
 """Different texts of a column beyond which it is no category."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Chunk = Mapping[str, "Sequence[Cell] | NDArray[np.float64]"]
 
@@ -123,6 +126,12 @@ def _columns_to_read(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the columns that matter, in file order, and why others do not."""
     names = file.names()
+    for place, name in enumerate(names, 1):
+        if _CONTROL.search(name):
+            raise DataError(
+                f"{file.path}: the name of column {place}, {shown(name)}, has a line break "
+                "or another control character"
+            )
     named = [*columns.target, columns.group, columns.time, columns.part]
     special = [name for name in named if name is not None]
     for name in special:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelscale.data.reading import shown
 from modelscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def class_codes(raw: Raw, labels: tuple[str, ...] | None = None) -> NDArray[np.i
         row = int(np.argmax(code_N < 0))
         raise DataError(
             f"{raw.origin}: row {row + raw.first_row}, target '{raw.target_names[0]}': "
-            f"{words[word_N[row]]!r} is not a class of the training data "
-            f"({', '.join(list(known)[:10])}{', …' if len(known) > 10 else ''})"
+            f"{shown(words[word_N[row]])} is not a class of the training data "
+            f"({', '.join(map(shown, list(known)[:10]))}{', …' if len(known) > 10 else ''})"
         )
     return code_N
 
@@ -110,7 +111,7 @@ def numbers(raw: Raw) -> NDArray[np.float64]:
     if isinstance(target, Texts):
         raise DataError(
             f"{raw.origin}: target '{raw.target_names[0]}' is text "
-            f"({target.words[0]!r}, …); regression needs numbers"
+            f"({shown(target.words[0])}, …); regression needs numbers"
         )
     return np.asarray(target, dtype=np.float64).reshape(len(target), -1)
 

@@ -1,6 +1,6 @@
 """Specs: the frozen objects that a YAML file becomes before anything runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 from pydantic import (
@@ -15,6 +15,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from modelscale.errors import did_you_mean
 from modelscale.spec.coercion import fit, wanted_by
 from modelscale.spec.places import Place
+
+_HINTS = 100  # looking for near names takes time; a spec that is all wrong gets no more
 
 
 class Spec(BaseModel):
@@ -63,7 +65,7 @@ class Spec(BaseModel):
             if not any(_is_unknown_field(fault) for fault in faults):
                 raise
             names = list(cls.model_fields)
-            restated = [_restated(fault, names) for fault in faults]
+            restated = [_restated(f, names if i < _HINTS else []) for i, f in enumerate(faults)]
             raise ValidationError.from_exception_data(cls.__name__, restated) from None
 
 
@@ -95,9 +97,9 @@ def clash(message: str, first: str, *others: str) -> ValidationError:
     return ValidationError.from_exception_data("Spec", [details])
 
 
-def unknown_field(name: str, fields: Iterable[str]) -> str:
+def unknown_field(name: str, fields: Sequence[str]) -> str:
     """Return the message about a field that is none of `fields`."""
-    hint = did_you_mean(name, fields)
+    hint = did_you_mean(name, fields) if fields else ""
     return "unknown field" + (hint.partition(" (one of")[0] or hint)
 
 

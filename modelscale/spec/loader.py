@@ -20,6 +20,8 @@ from modelscale.spec.source import name_of, read, text_of
 from modelscale.spec.yaml_events import DROPPED, parse
 
 S = TypeVar("S", bound=Spec)
+_MOST = 200
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _check_top(tree: Tree, name: str) -> None:
     if tree.data is DROPPED or tree.data is None:
         message = "the spec is empty; 'modelscale init' writes one to start from"
         raise SpecError(str(Fault(Origin(name, 1, 1), (), message)))
-    kind = "a list" if isinstance(tree.data, tuple) else f"{tree.data!r}"
+    kind = "a list" if isinstance(tree.data, tuple) else _shortened(repr(tree.data))
     hint = ""
     if isinstance(tree.data, str) and ":" in tree.data:
         hint = "; missing space after ':'"
@@ -129,6 +131,8 @@ def _check_top(tree: Tree, name: str) -> None:
 
 def _validated(tree: Tree, model: type[S]) -> S:
     faults = list(tree.faults)
+    if tree.data is DROPPED:
+        raise SpecError("\n".join(map(str, faults)))
     data, holes = _without_holes(tree.data, ())
     holes |= {fault.place for fault in faults}
     try:
@@ -141,9 +145,14 @@ def _validated(tree: Tree, model: type[S]) -> S:
     except RecursionError:
         faults.append(Fault(tree.origin(()), (), "nested too deeply"))
     if faults:
-        lines = dict.fromkeys(map(str, sorted(faults, key=Fault.order)))
-        raise SpecError("\n".join(lines))
+        lines = list(dict.fromkeys(map(str, sorted(faults, key=Fault.order))))
+        more = [f"… and {len(lines) - _MOST} more faults"] if len(lines) > _MOST else []
+        raise SpecError("\n".join(lines[:_MOST] + more))
     return spec
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _within(place: Place, holes: set[Place]) -> bool:

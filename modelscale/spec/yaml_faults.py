@@ -94,6 +94,8 @@ _MEANINGS = {
 def _meaning(problem: str, here: str, column: int) -> str:
     if "cannot start any token" in problem:
         sign = here[column : column + 1]
+        if sign == "\t":
+            return "a tab; indent with spaces"
         return f"a value cannot begin with {sign!r}; put it in quotes"
     known = (meaning for words, meaning in _MEANINGS.items() if words in problem)
     return next(known, f"not YAML: {problem or 'cannot be parsed'}")

@@ -45,6 +45,11 @@ def pin(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
+def use_threads(count: int) -> None:
+    """Set the CPU threads of one operation."""
+    torch.set_num_threads(count)
+
+
 def _keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of returning them to the kernel at every step.
 

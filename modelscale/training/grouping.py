@@ -18,6 +18,8 @@ SAMPLE_S = 0.12
 """Seconds that each size is timed for."""
 LEAST_GAIN = 1.05
 """A cohort must be this much faster than one replica after another to be preferred."""
+LEAST_THREAD_GAIN = 1.15
+"""More threads must be this much faster than one to be preferred."""
 MEMORY_FRAC = 0.5
 """Part of the free memory that a cohort's state may take."""
 
@@ -84,6 +86,27 @@ def measure(replicas: list[Replica], device: torch.device) -> list[CohortSpeed]:
         if worse == 2:
             break
     return speeds
+
+
+def best_threads(replicas: list[Replica], device: torch.device) -> int:
+    """Return 1, or torch's own number of threads where that is clearly faster.
+
+    Small networks have nothing to share out, and threads that wait for each other cost a
+    multiple of the work when other programs want the cores too.
+
+    Args:
+        replicas: One cohort of the size that will be trained.
+        device: Where it will be trained.
+    """
+    many = torch.get_num_threads()
+    if many == 1 or device.type != "cpu":
+        return many
+    cohort = Cohort.start(replicas, device)
+    together_s = _step_seconds(cohort)
+    torch.set_num_threads(1)
+    alone_s = _step_seconds(Cohort.start(replicas, device))
+    torch.set_num_threads(many)
+    return many if alone_s > LEAST_THREAD_GAIN * together_s else 1
 
 
 def _fits(cohort: Cohort, size: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from modelscale.spec.base import Spec
 from modelscale.spec.quantities import Seconds
@@ -78,5 +78,5 @@ class TrainPlan(Spec):
     checkpoint_steps: int | None = Field(None, ge=1)
     """Steps between two checkpoints, in place of `checkpoint_s`; may fall within an epoch."""
 
-    cohort: Literal["auto"] | int = "auto"
+    cohort: Literal["auto"] | PositiveInt = "auto"
     """Replicas trained together; `auto` measures what is fastest."""

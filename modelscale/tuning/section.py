@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from modelscale.spec.base import Spec, clash
 from modelscale.spec.quantities import Seconds
@@ -80,5 +80,5 @@ class TuneSection(Spec):
     early_stop: EarlyStopSpec | None = None
     """Which trials are given up early."""
 
-    cohort: Literal["auto"] | int = "auto"
+    cohort: Literal["auto"] | PositiveInt = "auto"
     """Trials of one shape trained together; `auto` measures what is fastest."""

@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from modelscale.spec.base import Spec
-from modelscale.spec.paths import annotation_at, plain, unknown_path
+from modelscale.spec.paths import annotation_at, plain
 from modelscale.tuning.section import SearchRange
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Params = dict[str, Any]  # values by spec key, as a spec holds them
-
-
-def unknown_keys(space: Mapping[str, SearchRange], spec: Spec) -> dict[str, str]:
-    """Return what is wrong with each key of the space that names nothing in the spec."""
-    faults = {key: unknown_path(spec, key) for key in space}
-    return {key: fault for key, fault in faults.items() if fault is not None}
 
 
 def distributions(space: Mapping[str, SearchRange], spec: Spec) -> dict[str, BaseDistribution]:

@@ -1,0 +1,314 @@
+"""`modelscale evaluate`: what a trained model is worth, on its own data or on others."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelscale.commands.documents import clean
+from modelscale.commands.trained_model import TrainedModel, answers, read_named
+from modelscale.errors import DataError, UsageError
+from modelscale.evaluation.metric_names import metric_for
+from modelscale.evaluation.section import EvaluateSection
+from modelscale.tensors import Part, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modelscale.commands.experiment import Experiment
+    from modelscale.commands.measuring import Measured
+    from modelscale.data.prepared import Prepared
+    from modelscale.data.raw import Raw
+    from modelscale.evaluation.metrics.base import MetricSpec
+
+NEW = "new"
+"""What stands for a part where the data is not the run's own."""
+_GATE_FAILED = 3
+_STANDARD: dict[Task, tuple[str, ...]] = {
+    "classification": (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "calibration_error",
+    ),
+    "regression": ("rmse", "mae", "r2"),
+}
+_GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A bound that a metric has to keep.
+
+    Attributes:
+        metric: The metric's label.
+        sign: `>=` or `<=`, which of them `=` means is the metric's matter.
+        bound: The number.
+    """
+
+    metric: str
+    sign: str
+    bound: float
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value keeps the bound; one that is not defined does not."""
+        if math.isnan(value):
+            return False
+        return value >= self.bound if self.sign == ">=" else value <= self.bound
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model, measured.
+
+    Attributes:
+        document: The command's keys of the JSON document.
+        faults: One line for each gate that failed.
+    """
+
+    document: dict[str, Any]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """3 if a gate failed, otherwise 0."""
+        return _GATE_FAILED if self.faults else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document."""
+        if not self.faults:
+            return self.document
+        failed = {"exit_code": self.exit_code, "messages": list(self.faults)}
+        return {**self.document, "status": "error", **failed}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What the model is measured on."""
+
+    name: str
+    origin: str
+    fingerprint: str
+    predictions: Tensor
+    targets: Tensor
+    prepared: Prepared | None
+
+
+def evaluate(
+    trained: TrainedModel,
+    *,
+    data: str | None = None,
+    part: Part | None = None,
+    metrics: Sequence[str] = (),
+    gates: Sequence[str] = (),
+    accept_data_change: bool = False,
+) -> Evaluated:
+    """Measure a trained model with its own pre-processing, which is never fitted again.
+
+    Args:
+        trained: The model.
+        data: A file, a folder or a name of the catalogue; None for the run's own data.
+        part: Of the run's own data; None for the test part, or the validation part where
+            there is no test part.
+        metrics: Labels such as `f1_micro`; by default the spec's and the usual ones.
+        gates: Bounds such as `accuracy=0.97` or `rmse<=55`.
+        accept_data_change: Whether the run's data may have changed since.
+
+    Raises:
+        DataError: If the data has changed, or is not what the model takes.
+        UsageError: If a metric or gate is not understood, or the run's data is not known.
+    """
+    from modelscale.commands.measuring import evaluate_all
+
+    bounds = [gate_of(text, trained.model.task) for text in gates]
+    wanted = _metrics(trained, metrics, [gate.metric for gate in bounds])
+    if data is None:
+        sample = _own_sample(trained, part, accept_data_change)
+    elif part is not None:
+        raise UsageError("--part is of the run's own data; leave it out with --data")
+    else:
+        sample = _new_sample(trained, data)
+    experiment = trained.experiment
+    section = EvaluateSection() if experiment is None else experiment.evaluate
+    found = evaluate_all(trained.model, sample.predictions, sample.targets, wanted, section)
+    told = found.to_json()
+    values = {label: interval.value for label, interval in found.metrics.items()}
+    document = {
+        **trained.facts(),
+        "data": {
+            "origin": sample.origin,
+            "fingerprint": sample.fingerprint,
+            "rows": told.pop("count"),
+        },
+        "metrics": {sample.name: told.pop("metrics")},
+        "baseline": {sample.name: _baseline(sample, wanted)},
+        "labels": list(trained.model.preprocessing.labels),
+        **told,
+        "gates": [
+            {
+                "metric": gate.metric,
+                "bound": f"{gate.sign} {gate.bound:g}",
+                "passed": gate.holds(values[gate.metric]),
+            }
+            for gate in bounds
+        ],
+    }
+    faults = tuple(
+        f"gate: {sample.name}/{gate.metric} is {values[gate.metric]:.6g}, "
+        f"not {gate.sign} {gate.bound:g}"
+        for gate in bounds
+        if not gate.holds(values[gate.metric])
+    )
+    return Evaluated(dict(clean(document)), faults)
+
+
+def gate_of(text: str, task: Task) -> Gate:
+    """Return the bound that a text such as `accuracy=0.97` or `rmse<=55` means.
+
+    `=` means at least for metrics of which more is better, at most for the others.
+
+    Raises:
+        UsageError: If it is not understood.
+    """
+    match = _GATE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"--gate {text}: expected METRIC=BOUND, such as accuracy=0.97")
+    name, sign, number = match.groups()
+    try:
+        bound = float(number)
+    except ValueError:
+        bound = math.nan
+    if not math.isfinite(bound):
+        raise UsageError(f"--gate {text}: {number!r} is not a number")
+    metric = _metric(name, task, "--gate")
+    if sign == "=":
+        sign = ">=" if metric.direction == "maximize" else "<="
+    return Gate(name, sign, bound)
+
+
+def _metrics(
+    trained: TrainedModel, asked: Sequence[str], gated: Sequence[str]
+) -> tuple[MetricSpec, ...]:
+    task = trained.model.task
+    names = [name for text in asked for name in text.replace(" ", "").split(",") if name]
+    found = {name: _metric(name, task, "--metrics") for name in names}
+    if not found:
+        found = {name: _metric(name, task, "") for name in _STANDARD[task]}
+        own = () if trained.experiment is None else trained.experiment.metrics
+        found |= {metric.label(): metric for metric in own}
+    found |= {name: _metric(name, task, "--gate") for name in gated if name not in found}
+    for name, metric in found.items():
+        if metric.binary_only and trained.model.targets != 2:
+            raise UsageError(
+                f"{name}: needs two classes, and the model has {trained.model.targets}"
+            )
+    return tuple(found.values())
+
+
+def _metric(name: str, task: Task, option: str) -> MetricSpec:
+    try:
+        return metric_for(name, task)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _own_sample(trained: TrainedModel, part: Part | None, accept_change: bool) -> _Sample:
+    """Return a part of the data that the run was trained on, read again."""
+    from modelscale.commands.measuring import targets_of
+    from modelscale.data.loading import load
+
+    experiment, model = trained.experiment, trained.model
+    if experiment is None:
+        raise UsageError(
+            f"{trained.checkpoint.path}: stands in no run, so its data is not known; "
+            "give --data FILE"
+        )
+    loaded = load(experiment.data, model.task)
+    if loaded.raw.fingerprint != model.fingerprint and not accept_change:
+        raise DataError(
+            f"{loaded.raw.origin}: is not the data that the model was trained on (sha256 "
+            f"{loaded.raw.fingerprint[:12]}… now, {model.fingerprint[:12]}… then); "
+            "--accept-data-change measures on it all the same"
+        )
+    fold = loaded.folds[min(trained.fold, len(loaded.folds) - 1)]
+    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    chosen = part or ("test" if len(fold.test) else "validation")
+    rows = parts[chosen]
+    if len(rows) == 0:
+        there = ", ".join(name for name, found in parts.items() if len(found))
+        raise UsageError(f"--part {chosen}: the run has no such rows (one of: {there})")
+    prepared = _prepared(trained, experiment, loaded.raw, parts, on_disk=loaded.on_disk)
+    return _Sample(
+        chosen,
+        loaded.raw.origin,
+        loaded.raw.fingerprint,
+        answers(trained, prepared.x, rows),
+        targets_of(prepared, rows),
+        prepared,
+    )
+
+
+def _prepared(
+    trained: TrainedModel,
+    experiment: Experiment,
+    raw: Raw,
+    parts: dict[str, Tensor],
+    *,
+    on_disk: bool,
+) -> Prepared:
+    """Return data as the model takes them, by what it learnt of its training part then."""
+    import torch
+
+    from modelscale.data.prepared import Prepared
+    from modelscale.data.storage import transform
+
+    model, cpu = trained.model, torch.device("cpu")
+    key = experiment.data.source.model_dump_json() if on_disk else None
+    return Prepared(
+        task=model.task,
+        inputs=model.inputs,
+        targets=model.targets,
+        x=transform(model.preprocessing, raw, cpu, key),
+        y=model.preprocessing.encode_target(raw),
+        rows={name: parts[name] for name in ("train", "validation", "test")},
+        preprocessing=model.preprocessing,
+        fingerprint=raw.fingerprint,
+    )
+
+
+def _new_sample(trained: TrainedModel, data: str) -> _Sample:
+    import torch
+
+    from modelscale.commands.trained_model import streamed
+    from modelscale.data.loading import check_target
+
+    raw = read_named(data, trained, with_target=True)
+    check_target(raw)
+    preprocessing = trained.model.preprocessing
+    targets = preprocessing.encode_target(raw)
+    if trained.model.task == "regression":
+        targets = preprocessing.inverse_target(targets)
+    predictions = torch.cat([piece for _, piece in streamed(trained, raw)])
+    return _Sample(NEW, raw.origin, raw.fingerprint, predictions, targets, None)
+
+
+def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float]:
+    """Return what the best constant answer gets; nothing where the training part is unknown."""
+    from modelscale.commands.measuring import constant_answer
+
+    if sample.prepared is None:
+        return {}
+    constant = constant_answer(sample.prepared).expand_as(sample.predictions)
+    return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}
+
+
+def measured_label(document: dict[str, Any]) -> str:
+    """Return the part that a document is about."""
+    return str(next(iter(document["metrics"])))

@@ -1,0 +1,114 @@
+"""Small prepared data for tests of the training loop."""
+
+from __future__ import annotations
+
+import torch
+
+from modelscale.data.examples import TensorExamples
+from modelscale.data.prepared import Prepared
+from modelscale.data.preprocessing import Preprocessing, TargetScale
+from modelscale.losses.base import LossSpec
+from modelscale.models.base import ModelSpec
+from modelscale.optimizers.base import OptimizerSpec
+from modelscale.optimizers.schedules.base import ScheduleSpec
+from modelscale.tensors import Inputs
+from modelscale.training.plan import Regularization, TrainPlan
+from modelscale.training.replica import Replica
+from modelscale.training.scoring import Monitor
+from modelscale.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+LOSS = Monitor("loss", maximize=False)
+
+
+def classes(
+    shape: tuple[int, ...] = (6,), count: int = 96, labels: int = 3, seed: int = 0
+) -> Prepared:
+    """Return Gaussian inputs whose class depends on their mean and first value."""
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, *shape, generator=draws)
+    flat = x.flatten(1)
+    score = flat[:, 0] + 3 * flat.mean(dim=1)
+    y = torch.bucketize(score, torch.tensor([-0.5, 0.5][: labels - 1]))
+    third = count // 6
+    return Prepared(
+        task="classification",
+        inputs=Inputs(shape),
+        targets=labels,
+        x=TensorExamples(x),
+        y=y,
+        rows={
+            "train": torch.arange(count - 2 * third),
+            "validation": torch.arange(count - 2 * third, count - third),
+            "test": torch.arange(count - third, count),
+        },
+        preprocessing=Preprocessing(
+            form="array",
+            task="classification",
+            encoding="onehot",
+            shape=shape,
+            labels=tuple(f"c{i}" for i in range(labels)),
+            target_names=("y",),
+        ),
+        fingerprint="0" * 64,
+    )
+
+
+def values(count: int = 60, features: int = 4, seed: int = 0, noise: float = 0.1) -> Prepared:
+    """Return inputs and targets of a noisy linear function, all rows for training."""
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, features, generator=draws)
+    slope = torch.arange(1.0, features + 1)[:, None]
+    y = x @ slope + 0.5 + noise * torch.randn(count, 1, generator=draws)
+    none = torch.arange(0)
+    return Prepared(
+        task="regression",
+        inputs=Inputs((features,)),
+        targets=1,
+        x=TensorExamples(x),
+        y=y,
+        rows={"train": torch.arange(count), "validation": none, "test": none},
+        preprocessing=Preprocessing(
+            form="array",
+            task="regression",
+            encoding="onehot",
+            shape=(features,),
+            targets=(TargetScale(name="y", log=False, mean=0.0, scale=1.0),),
+            target_names=("y",),
+        ),
+        fingerprint="0" * 64,
+    )
+
+
+def replica(
+    data: Prepared,
+    model: ModelSpec | str | dict[str, object] = "linear",
+    optimizer: OptimizerSpec | str | dict[str, object] = "adam",
+    scheduler: str | dict[str, object] = "constant",
+    loss: str | None = None,
+    seed: int = 0,
+    regularization: Regularization | None = None,
+    augment: tuple[object, ...] = (),
+    **plan: object,
+) -> Replica:
+    """Return a replica; everything that is not said is plain and short."""
+    default = "cross_entropy" if data.task == "classification" else "mean_squared_error"
+    return Replica(
+        model=ModelSpec.model_validate(model),
+        loss=LossSpec.model_validate(loss or default),
+        optimizer=OptimizerSpec.model_validate(optimizer),
+        scheduler=ScheduleSpec.model_validate(scheduler),
+        regularization=regularization or Regularization(),
+        plan=TrainPlan.model_validate({"epochs": 2, "batch_size": 16} | plan),
+        seed=seed,
+        data=data,
+        augment=augment,
+    )
+
+
+def trained(*replicas: Replica) -> Trainer:
+    """Return the trainer of a cohort at the end of its plan."""
+    trainer = Trainer(list(replicas), (), LOSS, CPU)
+    for _ in trainer.run():
+        pass
+    return trainer
