@@ -45,16 +45,18 @@ class Problem:
     steps: int
 
     def data(self) -> Prepared:
-        """Return random examples, all of them to be trained on: time does not see values."""
+        """Return random examples whose class is a linear rule; all of them are trained on."""
         generator = torch.Generator().manual_seed(0)
         count = self.batch * self.steps
+        x_N = torch.randn(count, *self.shape, generator=generator)
+        rule_DC = torch.randn(x_N[0].numel(), self.classes, generator=generator)
         none = torch.arange(0)
         return Prepared(
             task="classification",
             inputs=Inputs(self.shape),
             targets=self.classes,
-            x=TensorExamples(torch.randn(count, *self.shape, generator=generator)),
-            y=torch.randint(self.classes, (count,), generator=generator),
+            x=TensorExamples(x_N),
+            y=(x_N.flatten(1) @ rule_DC).argmax(dim=1),
             rows={"train": torch.arange(count), "validation": none, "test": none},
             preprocessing=Preprocessing.model_construct(),
             fingerprint="random",

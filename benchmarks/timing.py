@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+UNITS = "CPU time; median ± half the range between the quartiles"
+
 
 class Spread(NamedTuple):
     """A median and half the range between the quartiles."""
@@ -50,8 +52,8 @@ def ratios(numerator: list[float], denominator: list[float]) -> Spread:
 def machine() -> str:
     """Return what a figure depends on."""
     return (
-        f"{_processor()}; torch {torch.__version__}, threads {torch.get_num_threads()}; "
-        f"Python {platform.python_version()}; CPU time, median ± half the interquartile range"
+        f"{_processor()}; torch {torch.__version__}, threads {torch.get_num_threads()}, "
+        f"Python {platform.python_version()}"
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from loops import LoaderLoop, Loop, SkorchLoop
 from problems import CONVOLUTION, LARGE, LOSS, MIDDLE, SMALL, Problem
-from timing import in_turn, machine, ratios, spread
+from timing import UNITS, in_turn, machine, ratios, spread
 
 from modelscale.training.determinism import pin
 from modelscale.training.replica import Replica
@@ -85,9 +85,8 @@ def main() -> None:
     repetitions = 5 if "--quick" in sys.argv else 25
     pin(1)
     torch.use_deterministic_algorithms(False)
-    print(machine())
-    head = f"{'problem':34}{'':18}{'µs a step':>16}{'over modelscale':>16}{'apart':>12}"
-    print(head)
+    print(f"{machine()}. {UNITS}")
+    print(f"{'problem':34}{'':18}{'µs a step':>16}{'over modelscale':>16}{'apart':>12}")
     for problem in (SMALL, MIDDLE, LARGE, CONVOLUTION):
         compare(problem, repetitions)
 

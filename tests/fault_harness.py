@@ -71,6 +71,7 @@ def kill_everywhere(
     digest: Digest,
     *,
     kept: Kept | None = None,
+    where: str = "",
     at_most: int | None = None,
     mutant: Mutant | None = None,
     give_up_after: int | None = None,
@@ -82,6 +83,7 @@ def kill_everywhere(
         digest: What must be as in the undisturbed run, by name.
         kept: Raises AssertionError if something that `tell` said before the first kill is no
             longer there right after it.
+        where: Only steps whose text holds this are points, such as "result.json".
         at_most: Number of points, drawn with a fixed seed; all if None.
         mutant: Called in every child before `run`, to break the program.
         give_up_after: Number of failures after which to stop; never if None.
@@ -90,7 +92,8 @@ def kill_everywhere(
         steps, expected = undisturbed(run, digest, work, mutant)
         failures: list[str] = []
         experiments = kills = 0
-        for point in chosen(range(1, len(steps) + 1), at_most):
+        points = [n for n, step in enumerate(steps, start=1) if where in str(step)]
+        for point in chosen(points, at_most):
             folder = fresh(work / "folder")
             told = work / "told"
             told.unlink(missing_ok=True)
@@ -198,26 +201,37 @@ def ends_as(
     return f"differs in {', '.join(wrong)}" if wrong else None
 
 
-def in_child(body: Callable[[], None], work: Path) -> tuple[int, str]:
-    """Call `body` in a forked process; return its exit code or -signal, and its last words."""
+def in_child(
+    body: Callable[[], None], work: Path, kill_after_s: float | None = None
+) -> tuple[int, str]:
+    """Call `body` in a forked process; return its exit code or -signal, and its last words.
+
+    Args:
+        body: What to do.
+        work: Where its output is kept meanwhile.
+        kill_after_s: When to end it by SIGKILL, whatever it is doing; never if None.
+    """
     log = work / "output"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads do not come along
         pid = os.fork()
     if pid == 0:
         _be_child(body, log)
-    deadline = time.monotonic() + _CHILD_TIMEOUT_S
+    begin = time.monotonic()
+    deadline = begin + _CHILD_TIMEOUT_S
     pause_s = 0.001
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             break
+        if kill_after_s is not None and time.monotonic() - begin >= kill_after_s:
+            os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise TimeoutError(f"a child did not end: {log.read_text()[-2000:]}")
         time.sleep(pause_s)
-        pause_s = min(0.02, pause_s * 1.2)
+        pause_s = min(0.02 if kill_after_s is None else 0.002, pause_s * 1.2)
     return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")[-2000:]
 
 

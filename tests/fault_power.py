@@ -11,7 +11,6 @@ See Pillai et al., "All file systems are not created equal", OSDI 2014.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -197,12 +196,12 @@ def _states(
 ) -> list[tuple[str, Tree, tuple[str, ...]]]:
     """Return all different (place, disk, what was told) that a power loss can leave."""
     disk = Disk()
-    states: dict[bytes, tuple[str, Tree, tuple[str, ...]]] = {}
+    states: dict[int, tuple[str, Tree, tuple[str, ...]]] = {}
     for count, step in enumerate(steps, start=1):
         disk.take(step)
         words = tuple(text for before, text in told if before <= count)
         for tree in disk.left_by_crash():
-            key = hashlib.sha256(repr((sorted(tree.items()), words)).encode()).digest()
+            key = hash((frozenset(tree.items()), words))  # bytes remember their hash
             states.setdefault(key, (f"power lost after {count} ({step})", tree, words))
     return list(states.values())
 

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import importlib
 import json
-import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,16 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from fault_harness import fresh, in_child, tell, workplace
+from pydantic import BaseModel
 
 from modelscale.commands import searching
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
+from modelscale.runs.record import Record
 from modelscale.runs.trials import read_trials
+from modelscale.spec.base import Spec
 from modelscale.spec.loader import load_text
 
 ROWS = 150
-_DIFFERS = {"seconds", "started", "attempts", "created", "updated", "finished"}
-_WORDLESS = {".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
+_DIFFERS = {
+    *("seconds", "started", "attempts", "created", "updated", "finished"),
+    *("run", "git_commit"),  # its folder's name has the time, and somebody may commit meanwhile
+}
+_OWN = {".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
 
 SPEC = """
 version: 1
@@ -41,6 +46,8 @@ optimizer: {{kind: adamw, lr: 0.05, weight_decay: 0.01}}
 scheduler: {{kind: cosine, warmup: 0.2}}
 train: {{epochs: 3, batch_size: 24, checkpoint_steps: 3, ema: 0.5}}
 evaluate: {{resamples: 100}}
+"""
+SEARCH = """
 tune:
   sampler: {{kind: tpe, startup_trials: 2}}
   metric: validation/loss
@@ -57,14 +64,14 @@ class Told:
     """A listener whose words go to the harness and to the child's output."""
 
     def note(self, text: str) -> None:
-        print(text)
+        sys.stdout.write(f"{text}\n")
 
     def detail(self, text: str) -> None:
         if text.startswith("trial "):
             tell(" ".join(text.split()[:3]))
 
     def warn(self, text: str) -> None:
-        print(f"warning: {text}")
+        sys.stdout.write(f"warning: {text}\n")
 
     @contextmanager
     def progress(self, label: str, total: float) -> Iterator[ToldProgress]:
@@ -96,16 +103,23 @@ def write_table(path: Path, *, odd: Mapping[int, str] | None = None) -> Path:
 
 
 def program(
-    verb: str, table: Path, overrides: Sequence[str] = (), threads: int = 1
+    verb: str,
+    table: Path,
+    overrides: Sequence[str] = (),
+    threads: int = 1,
+    max_time_s: float | None = None,
 ) -> Callable[[Path], None]:
     """Return `train` or `tune` of the spec as a program; its runs are below its folder."""
-    text = SPEC.format(path=table)
+    text = (SPEC + SEARCH * (verb == "tune")).format(path=table)
+    loaded = load_text(text, "spec.yaml", Experiment, tuple(overrides))
 
     def run(folder: Path) -> None:
         searching.LEARNING_ROUNDS = 2  # few trials, yet more than one in a cohort
-        loaded = load_text(text, "spec.yaml", Experiment, tuple(overrides))
         root, words = folder / "runs", ("modelscale", verb, "spec.yaml")
-        command(verb)(Request(verb, loaded, "spec", root, words, threads), Told())
+        asked = Request(
+            verb, loaded, "spec", root, words, threads=threads, max_time_s=max_time_s
+        )
+        command(verb)(asked, Told())
         tell("done")
 
     return run
@@ -118,6 +132,7 @@ def command(verb: str) -> Callable[[Request, Told], object]:
 
 def import_for(run: Callable[[Path], None]) -> None:
     """Import here whatever the program imports, so that no child has to."""
+    importlib.import_module("torch._dynamo")  # by far the most of it, else imported twice
     with workplace() as work:
         names = work / "names"
 
@@ -131,6 +146,15 @@ def import_for(run: Callable[[Path], None]) -> None:
             if name.partition(".")[0] in {"modelscale", "torch", "optuna", "numpy", "scipy"}:
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
+    for family in (Spec, Record):
+        for model in _below(family):
+            model.model_rebuild()
+
+
+def _below(family: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in family.__subclasses__():
+        yield model
+        yield from _below(model)
 
 
 def the_run(folder: Path) -> Path:
@@ -150,7 +174,7 @@ def digest(folder: Path) -> Mapping[str, str]:
         name = str(path.relative_to(run))
         if path.is_symlink():
             found[name] = str(path.readlink())
-        elif path.is_file() and path.name not in _WORDLESS:
+        elif path.is_file() and path.name not in _OWN and path.suffix != ".torn":
             data = path.read_bytes()
             if path.suffix == ".json":
                 data = json.dumps(_timeless(json.loads(data))).encode()
@@ -158,9 +182,18 @@ def digest(folder: Path) -> Mapping[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
+def digest_without_temporaries(folder: Path) -> Mapping[str, str]:
+    """Return `digest` without temporary files.
+
+    A power loss can bring back what was deleted last; in a finished run nobody looks for it.
+    """
+    found = digest(folder)
+    return {k: v for k, v in found.items() if ".part" not in k and k != "leftovers"}
+
+
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(v) for key, v in value.items() if key not in _DIFFERS | {"run"}}
+        return {key: _timeless(v) for key, v in value.items() if key not in _DIFFERS}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -172,8 +205,8 @@ def kept(folder: Path, told: Sequence[str]) -> None:
         if subject == "done":
             assert json.loads((run / "run.json").read_bytes())["status"] == "done"
         elif subject == "epoch":
-            epochs = [json.loads(line)["epoch"] for line in whole_lines(run)]
-            assert int(rest[0]) in epochs, f"the metric line of {words} is lost"
+            lines = whole_lines(run)  # one or more for each epoch of each cohort
+            assert len(lines) >= int(rest[0]), f"a metric line of {words} is lost"
         else:
             states = {trial.number: trial.state for trial in read_trials(run)}
             assert states.get(int(rest[0])) == rest[1], f"{words} is lost"
@@ -183,8 +216,3 @@ def whole_lines(run: Path) -> list[bytes]:
     """Return the metric lines of a run that are not cut off."""
     data = (run / "metrics.jsonl").read_bytes()
     return [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-def one_thread() -> None:
-    """Keep the parent from starting threads that its children would lack."""
-    os.environ["OMP_NUM_THREADS"] = "1"

@@ -126,6 +126,7 @@ class TestSchema:
         assert document["schema"]["$schema"] == "http://json-schema.org/draft-07/schema#"
 
 
+@pytest.mark.slow  # imports torch
 class TestDoctor:
     def test_it_tells_what_is_there(self, cli, tmp_path):
         code, out, _ = cli("doctor", "--json")

@@ -281,6 +281,11 @@ class TestFields:
             ),
             ("version: 2", "f:3:10: version: expected 1, got 2"),
             (
+                "train: {compile: }\ndevice: 3",
+                "f:3:18: train.compile: is empty; expected true or false\n"
+                "f:4:9: device: expected a text, got 3; quote it: '3'",
+            ),
+            (
                 "budget: {time_s: soon}",
                 "f:3:18: budget.time_s: expected a time such as 90, 45s, 30m, 2h or 1h30m,"
                 " got the text 'soon'",
@@ -292,7 +297,11 @@ class TestFields:
         ],
     )  # fmt: skip
     def test_message(self, text, message):
-        assert faults(HEAD + text) == [message]
+        assert faults(HEAD + text) == message.split("\n")
+
+    def test_path_is_a_text(self):
+        text = "data: {source: {kind: csv, path: 3}}\nmodel: mlp\n"
+        assert faults(text) == ["f:1:34: data.source.path: expected a path, got 3"]
 
     def test_kind_is_pointed_at_where_it_stands(self):
         told = faults("data: {source: digits}\nmodel:\n  hidden: [3]\n  kind: mpl\n")
@@ -325,6 +334,33 @@ class TestFields:
         with pytest.raises(SpecError) as caught:
             load_text("a: 1\nb: {low: 2,\n high: 1}", "f", Ranges)
         assert str(caught.value) == "f:2:5: b.low: low 2 is above high 1 ('high' is at f:3:2)"
+
+
+class TestSearchSpaces:
+    def test_a_key_must_exist(self):
+        told = faults(HEAD + "tune:\n  space:\n    optimizer.lrr: {low: 1, high: 2}\n")
+        assert told == [
+            "f:5:20: tune.space.optimizer.lrr: no such key in this spec;"
+            " did you mean 'optimizer.lr'?"
+        ]
+
+    def test_each_value_must_be_allowed(self):
+        told = faults(
+            HEAD + "tune:\n  space:\n    optimizer.lr: {low: -1, high: 2}\n"
+            "    model.hidden: {choices: [[64], [0]]}\n"
+        )
+        assert told == [
+            "f:5:25: tune.space.optimizer.lr.low: must be above 0, got -1",
+            "f:6:36: tune.space.model.hidden.choices.1: must be at least 1, got 0",
+        ]
+
+    def test_a_good_space_passes(self):
+        space = (
+            "tune:\n  space:\n    optimizer.lr: {low: 1e-4, high: 1e-1, log: true}\n"
+            "    model: {choices: [linear, {kind: mlp, hidden: [3]}]}\n"
+            "    optimizer.kind: {choices: [adam, sgd]}\n"
+        )
+        assert len(good(space).tune.space) == 3
 
 
 class TestFiles:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from modelscale import __version__
+from modelscale.errors import ModelscaleError
 
 CLOSED_PIPE = 141
 USAGE = 2
@@ -64,7 +65,8 @@ def main() -> None:
         cause = leaving.__context__
         if isinstance(cause, OSError) and cause.errno == errno.EPIPE:
             _leave_closed_pipe()
-        if leaving.code == USAGE and "--json" in arguments:
+        told = isinstance(cause, ModelscaleError)
+        if leaving.code == USAGE and "--json" in arguments and not told:
             _tell_usage(arguments)
         _flush(leaving.code)
 

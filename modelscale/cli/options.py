@@ -9,6 +9,9 @@ import typer
 
 Config = Annotated[Path, typer.Argument(help="YAML spec; - reads the standard input.")]
 Configs = Annotated[list[Path], typer.Argument(help="YAML specs; - reads the standard input.")]
+Checkpoint = Annotated[
+    Path, typer.Argument(help="Checkpoint, run or study folder, or a run's name.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the spec: optimizer.lr=1e-3."),

@@ -8,8 +8,13 @@ from modelscale.cli.console import Console
 from modelscale.report import numbers
 
 if TYPE_CHECKING:
+    from modelscale.commands.evaluate import Evaluated
+    from modelscale.commands.profile import Profiled
     from modelscale.commands.train import Trained
     from modelscale.commands.tune import Tuned
+
+_MOST_CONFUSED = 20
+"""Classes up to which their confusion is printed too."""
 
 
 def show_trained(result: Trained, console: Console) -> None:
@@ -31,6 +36,8 @@ def show_tuned(result: Tuned, console: Console) -> None:
     console.table(
         [f"best trial {best['trial']}", f"{document['objective']} {best['value']:.5g}"], rows
     )
+    if len(document["objectives"]) > 1:
+        _show_front(document, console)
     console.data("")
     show_metrics(document["metrics"], document["baseline"], console)
     console.note(
@@ -56,6 +63,16 @@ def _text(value: Any) -> str:
     return numbers.significant(value) if isinstance(value, float) else str(value)
 
 
+def _show_front(document: dict[str, Any], console: Console) -> None:
+    """Print the trials that no other one beats in every objective."""
+    console.data("")
+    rows = [
+        [str(entry["trial"]), *map(numbers.significant, entry["values"])]
+        for entry in document["pareto"]
+    ]
+    console.table(["Pareto front: trial", *document["objectives"]], rows)
+
+
 def show_metrics(
     metrics: dict[str, dict[str, Any]], baseline: dict[str, dict[str, Any]], console: Console
 ) -> None:
@@ -79,3 +96,67 @@ def _interval(entry: dict[str, Any]) -> str:
     if low is None or high is None:
         return "–"
     return f"{numbers.significant(low)} – {numbers.significant(high)}"
+
+
+def show_evaluated(result: Evaluated, console: Console) -> None:
+    """Print a model's metrics, then classes with their confusion, or residuals."""
+    document = result.document
+    data = document["data"]
+    console.note(f"{document['checkpoint']} on {data['origin']}: {data['rows']:,} rows")
+    show_metrics(document["metrics"], document["baseline"], console)
+    console.data("")
+    if document["task"] == "regression":
+        heads = ["mean", "q05", "q25", "q50", "q75", "q95"]
+        rows = [
+            [entry["label"], *[numbers.significant(entry[head]) for head in heads]]
+            for entry in document["residuals"]
+        ]
+        console.table(["prediction − target", *heads], rows)
+        return
+    labels = document["labels"]
+    predicted = labels if document["confusion"] and len(labels) <= _MOST_CONFUSED else []
+    counts = document["confusion"] if predicted else [[]] * len(labels)
+    rows = [
+        [
+            entry["label"],
+            *[numbers.significant(entry[head]) for head in ("precision", "recall", "f1")],
+            str(entry["support"]),
+            *map(str, row),
+        ]
+        for entry, row in zip(document["classes"], counts, strict=True)
+    ]
+    heads = ["class", "precision", "recall", "f1", "rows"]
+    console.table([*heads, *[f"as {label}" for label in predicted]], rows)
+
+
+def show_profiled(result: Profiled, console: Console) -> None:
+    """Print a model's size, its speed by batch size, and its layers."""
+    document = result.document
+    model = document["model"]
+    console.note(
+        f"{document['checkpoint']}: {model['kind']}, {_size(model)}, "
+        f"{numbers.size(model['file_bytes'])} on disk; {document['device']}, "
+        f"{document['threads']} threads"
+    )
+    rows = [
+        [
+            str(entry["batch"]),
+            *[numbers.significant(entry[head]) for head in ("median_ms", "p10_ms", "p90_ms")],
+            numbers.si(entry["throughput_per_s"]),
+            numbers.size(entry["peak_bytes"]),
+        ]
+        for entry in document["batches"]
+    ]
+    console.table(["batch", "median ms", "p10", "p90", "examples/s", "peak memory"], rows)
+    console.data("")
+    rows = [
+        [
+            entry["name"] or "(itself)",
+            entry["kind"],
+            numbers.count(entry["parameters"]),
+            numbers.count(entry["macs"]),
+            numbers.percent(entry["share"]),
+        ]
+        for entry in document["layers"]
+    ]
+    console.table(["layer", "kind", "parameters", "MACs", "share"], rows)

@@ -146,8 +146,14 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
                 f"{metric.own_kind()} is for {metric.task}, and the task is {task}",
             )
     wanted = experiment.train.monitor
-    tuned = experiment.tune.metric.rpartition("/")[2] if experiment.tune else "loss"
-    for path, name in (("train.monitor", wanted), ("tune.metric", tuned)):
+    tune = experiment.tune
+    followed = (
+        [o.metric for o in tune.all_objectives()] + list(tune.constraints) if tune else []
+    )
+    tuned = [
+        ("tune", name.partition("/")[2]) for name in followed if name.startswith("validation/")
+    ]
+    for path, name in (("train.monitor", wanted), *tuned):
         if name in {"auto", "loss"} or name in [metric.label() for metric in metrics]:
             continue
         try:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modelscale.commands.experiment import Experiment
-    from modelscale.commands.measuring import Measured
     from modelscale.data.prepared import Prepared
     from modelscale.data.raw import Raw
     from modelscale.evaluation.metrics.base import MetricSpec
@@ -115,8 +114,8 @@ def evaluate(
     Args:
         trained: The model.
         data: A file, a folder or a name of the catalogue; None for the run's own data.
-        part: Of the run's own data; None for the test part, or the validation part where
-            there is no test part.
+        part: Of the run's own data; None for the first of test, validation and train that
+            has rows.
         metrics: Labels such as `f1_micro`; by default the spec's and the usual ones.
         gates: Bounds such as `accuracy=0.97` or `rmse<=55`.
         accept_data_change: Whether the run's data may have changed since.
@@ -238,8 +237,13 @@ def _own_sample(trained: TrainedModel, part: Part | None, accept_change: bool) -
             "--accept-data-change measures on it all the same"
         )
     fold = loaded.folds[min(trained.fold, len(loaded.folds) - 1)]
-    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    chosen = part or ("test" if len(fold.test) else "validation")
+    parts: dict[Part, Tensor] = {
+        "train": fold.train,
+        "validation": fold.validation,
+        "test": fold.test,
+    }
+    in_turn: tuple[Part, ...] = ("test", "validation", "train")
+    chosen = next(name for name in in_turn if len(parts[name])) if part is None else part
     rows = parts[chosen]
     if len(rows) == 0:
         there = ", ".join(name for name, found in parts.items() if len(found))
@@ -259,7 +263,7 @@ def _prepared(
     trained: TrainedModel,
     experiment: Experiment,
     raw: Raw,
-    parts: dict[str, Tensor],
+    parts: dict[Part, Tensor],
     *,
     on_disk: bool,
 ) -> Prepared:
@@ -277,25 +281,25 @@ def _prepared(
         targets=model.targets,
         x=transform(model.preprocessing, raw, cpu, key),
         y=model.preprocessing.encode_target(raw),
-        rows={name: parts[name] for name in ("train", "validation", "test")},
+        rows=parts,
         preprocessing=model.preprocessing,
         fingerprint=raw.fingerprint,
     )
 
 
 def _new_sample(trained: TrainedModel, data: str) -> _Sample:
+    """Return all rows of data that the run has not seen."""
     import torch
 
-    from modelscale.commands.trained_model import streamed
-    from modelscale.data.loading import check_target
+    from modelscale.data.loading import prepare_new
 
     raw = read_named(data, trained, with_target=True)
-    check_target(raw)
     preprocessing = trained.model.preprocessing
-    targets = preprocessing.encode_target(raw)
-    if trained.model.task == "regression":
-        targets = preprocessing.inverse_target(targets)
-    predictions = torch.cat([piece for _, piece in streamed(trained, raw)])
+    fresh = prepare_new(preprocessing, raw)
+    assert fresh.y is not None
+    y = fresh.y
+    targets = y if trained.model.task == "classification" else preprocessing.inverse_target(y)
+    predictions = answers(trained, fresh.x, torch.arange(len(raw)))
     return _Sample(NEW, raw.origin, raw.fingerprint, predictions, targets, None)
 
 

@@ -86,11 +86,10 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _space_exists(self) -> Self:
         if self.tune is not None:
-            from modelscale.spec.spaces import space_faults
+            from modelscale.tuning.starting import tune_faults
 
             fixed = self.model_copy(update={"tune": None})
-            space = {key: range_.values() for key, range_ in self.tune.space.items()}
-            faults = [(("tune", "space", *place), m) for place, m in space_faults(fixed, space)]
+            faults = [(("tune", *place), m) for place, m in tune_faults(self.tune, fixed)]
             if faults:
                 raise faults_at(*faults)
         return self

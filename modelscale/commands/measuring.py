@@ -49,7 +49,7 @@ def measure(
     predictions = predict(model, data, rows)
     targets = targets_of(data, rows)
     evaluation = evaluate_all(model, predictions, targets, metrics, section)
-    constant = _constant_answer(data).expand_as(predictions)
+    constant = constant_answer(data).expand_as(predictions)
     baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
     return Measured(evaluation, baseline, predictions, targets, rows)
 
@@ -85,7 +85,7 @@ def targets_of(data: Prepared, rows: Tensor) -> Tensor:
     return y if data.task == "classification" else data.preprocessing.inverse_target(y)
 
 
-def _constant_answer(data: Prepared) -> Tensor:
+def constant_answer(data: Prepared) -> Tensor:
     """Return (1, C) class shares, or (1, T) mean targets, of the training part."""
     train = targets_of(data, data.rows["train"].cpu())
     if data.task == "classification":

@@ -58,6 +58,7 @@ def train(request: Request, tell: Listener) -> Trained:
         TryAgain: If the run was interrupted; its state is saved.
     """
     assembly = prepare(request, tell)
+    assembly.replica(0, assembly.experiment.seed)  # a model that takes no such data: no run
     digest = run_digest(request, assembly.loaded.raw.fingerprint, without=("tune",))
     with opened(request, assembly, digest, tell) as (run, stop):
         if run.finished:

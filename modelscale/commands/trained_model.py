@@ -1,4 +1,4 @@
-"""A trained model as the command line names it: its checkpoint, its run, and what it answers."""
+"""A trained model as the command line names it: its checkpoint, its run, its answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.telling import Listener
 from modelscale.errors import DataError, InputMissing
 from modelscale.runs.checkpoints import Checkpoint, read_checkpoint
 from modelscale.runs.find import find_checkpoint
 from modelscale.runs.folder import RESOLVED_FILE
-from modelscale.runs.record import RUN_FILE, RunRecord, read_record
+from modelscale.runs.record import FINISHED, RUN_FILE, RunRecord, read_model, read_record
 from modelscale.runs.trials import TRIAL_FILE, TRIALS, TrialRecord
 from modelscale.spec.loader import load
 from modelscale.spec.paths import apply
@@ -62,7 +63,9 @@ class TrainedModel:
         }
 
 
-def open_model(path: Path, root: Path, device: str, threads: int | None) -> TrainedModel:
+def open_model(
+    path: Path, root: Path, device: str, threads: int | None, tell: Listener
+) -> TrainedModel:
     """Return the trained model that a path means.
 
     Args:
@@ -70,6 +73,7 @@ def open_model(path: Path, root: Path, device: str, threads: int | None) -> Trai
         root: The runs folder.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         threads: CPU threads; None for torch's own choice.
+        tell: Hears that a run is not finished.
 
     Raises:
         InputMissing: If there is no checkpoint.
@@ -82,9 +86,7 @@ def open_model(path: Path, root: Path, device: str, threads: int | None) -> Trai
     if threads is not None:
         use_threads(threads)
     chosen = choose_device(device)
-    if not path.exists() and (root / path).exists():
-        path = root / path
-    checkpoint = read_checkpoint(find_checkpoint(path))
+    checkpoint = read_checkpoint(_found(path, root))
     if "model.json" not in checkpoint.files:
         raise InputMissing(
             f"{checkpoint.path}: holds the state of a training that is not finished, but no "
@@ -96,12 +98,24 @@ def open_model(path: Path, root: Path, device: str, threads: int | None) -> Trai
     if run is None:
         return TrainedModel(checkpoint, model, chosen, None, None, 0)
     record = read_record(run)
+    if record.status not in FINISHED:
+        tell.warn(f"{shown(run)}: is not finished; this is its model at step {checkpoint.step}")
     part = checkpoint.path.relative_to(run).parts
     experiment = load(run / RESOLVED_FILE, Experiment).spec
     params = _trial_params(run, record, part)
     if params:
         experiment = apply(experiment, params)
     return TrainedModel(checkpoint, model, chosen, run, experiment, _fold_of(record, part))
+
+
+def _found(path: Path, root: Path) -> Path:
+    """Return the checkpoint that a path means, here or else in the runs folder."""
+    try:
+        return find_checkpoint(path)
+    except InputMissing:
+        if path.is_absolute() or not (root / path).exists():
+            raise
+        return find_checkpoint(root / path)  # where a folder of data has a run's name, say
 
 
 def _run_of(checkpoint: Path) -> Path | None:
@@ -115,8 +129,6 @@ def _run_of(checkpoint: Path) -> Path | None:
 def _trial_params(run: Path, record: RunRecord, part: tuple[str, ...]) -> dict[str, Any]:
     """Return what a search set in the spec for this model."""
     if part[0] == TRIALS:
-        from modelscale.runs.record import read_model
-
         return read_model(TrialRecord, run / TRIALS / part[1] / TRIAL_FILE).params
     best = record.result.get("best")
     return dict(best.get("params", {})) if isinstance(best, dict) else {}
@@ -150,15 +162,19 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
     from modelscale.data.sources.base import SourceSpec
 
     path, preprocessing = Path(what), trained.model.preprocessing
-    if not path.exists() and what in DATA_SETS:
-        return SourceSpec.model_validate(what).read()
     if path.is_dir() and len(preprocessing.shape) != 3:
         raise DataError(f"{path}: is a folder of images, and the model takes none")
-    like = None if trained.experiment is None else trained.experiment.data.source
-    spill = _spill_of(source_of(path))
-    raw = read_new(path, preprocessing, like, with_target=with_target, spill=spill)
+    if not path.exists() and what in DATA_SETS:
+        raw = SourceSpec.model_validate(what).read()
+    else:
+        like = None if trained.experiment is None else trained.experiment.data.source
+        spill = _spill_of(source_of(path))
+        raw = read_new(path, preprocessing, like, with_target=with_target, spill=spill)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
+    if (raw.array is None) != (preprocessing.form == "table"):
+        wanted = "a table" if raw.array is not None else f"arrays of {preprocessing.shape}"
+        raise DataError(f"{raw.origin}: is not what the model takes, {wanted}")
     if with_target and raw.target is None:
         raise DataError(f"{raw.origin}: has no target to measure against")
     return raw

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelscale.commands.aims import Aims
 from modelscale.commands.documents import clean
 from modelscale.commands.launching import Request, opened, prepare, run_digest
-from modelscale.commands.searching import Search, planned
+from modelscale.commands.searching import Search
 from modelscale.commands.telling import Listener
 from modelscale.commands.train import model_facts
 from modelscale.errors import Diverged, SpecError
@@ -20,6 +21,7 @@ from modelscale.runs.folder import RunFolder
 from modelscale.runs.trials import TrialRecord, trial_folder
 from modelscale.spec.loader import dump
 from modelscale.spec.paths import apply
+from modelscale.tuning.fronts import pareto_front
 from modelscale.tuning.section import TuneSection
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def tune(request: Request, tell: Listener) -> Tuned:
     """
     section = _section(request)
     assembly = prepare(request, tell)
-    _check(assembly, section, tell)
+    _check(assembly, tell)
     digest = run_digest(request, assembly.loaded.raw.fingerprint)
     with opened(request, assembly, digest, tell) as (run, stop):
         if not run.finished:
@@ -80,13 +82,11 @@ def _section(request: Request) -> TuneSection:
     return section
 
 
-def _check(assembly: Assembly, section: TuneSection, tell: Listener) -> None:
+def _check(assembly: Assembly, tell: Listener) -> None:
     if assembly.folds > 1:
         raise assembly.fault("data.split.kind", "a search needs one validation part, not folds")
     if len(assembly.loaded.folds[0].validation) == 0:
         raise assembly.fault("tune", "needs a validation part; give `data.split.validation`")
-    if not section.metric.startswith("validation/"):
-        raise assembly.fault("tune.metric", "must be of the validation part: validation/…")
     if assembly.experiment.train.seeds > 1:
         tell.warn(
             "train.seeds: each trial is trained from one seed; `train best.yaml` uses all"
@@ -103,15 +103,18 @@ def _document(
     from modelscale.commands.measuring import measure
     from modelscale.training.artifact import load_model
 
-    complete = [t for t in trials if t.state == "complete" and t.values[0] is not None]
+    aims = Aims.of(section, assembly.loaded.task)
+    run.write("trials.csv", _table(trials, section, aims))
+    complete = {t.number: t for t in trials if t.state == "complete" and None not in t.values}
     if not complete:
-        raise Diverged("no trial came to an end with a finite value; see trials.csv")
-    sign = 1 if planned(assembly, section).maximize else -1
-    best = max(complete, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
+        raise Diverged("no trial came to a feasible end with finite values; see trials.csv")
+    points = [tuple(v for v in t.values if v is not None) for t in complete.values()]
+    front = [list(complete)[place] for place in pareto_front(points, aims.maximize)]
+    sign = 1 if aims.maximize[0] else -1
+    best = max(complete.values(), key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
     variant = apply(assembly.experiment, best.params)
     winner = variant.model_copy(update={"tune": None})
     run.write("best.yaml", dump(winner).encode())
-    run.write("trials.csv", _table(trials, section))
     step = _copy_best(run, best)
     model = load_model(dict(run.checkpoints().newest_valid(("model.json",)).files))  # type: ignore[union-attr]
     replica = assembly.replica(0, assembly.experiment.seed, variant)
@@ -123,7 +126,12 @@ def _document(
     counts = {state: sum(t.state == state for t in trials) for state in _STATES}
     document = {
         "trials": {"total": len(trials), **counts},
-        "objective": section.metric,
+        "objective": aims.names[0],
+        "objectives": list(aims.names),
+        "pareto": [
+            {"trial": n, "values": complete[n].values, "params": complete[n].params}
+            for n in front
+        ],
         "best": {
             "trial": best.number,
             "value": best.values[0],
@@ -150,16 +158,16 @@ def _copy_best(run: RunFolder, best: TrialRecord) -> int:
     return source.step
 
 
-def _table(trials: list[TrialRecord], section: TuneSection) -> bytes:
+def _table(trials: list[TrialRecord], section: TuneSection, aims: Aims) -> bytes:
     """Return `trials.csv`: one row a trial."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", section.metric, "steps", *section.space, "error"])
+    table.writerow(["trial", "state", *aims.names, "steps", *section.space, "error"])
     for trial in trials:
-        value = trial.values[0] if trial.values else None
+        values = [_cell(value) for value in trial.values or [None] * len(aims.names)]
         params = [_cell(trial.params.get(key)) for key in section.space]
         table.writerow(
-            [trial.number, trial.state, _cell(value), _cell(trial.steps), *params, trial.error]
+            [trial.number, trial.state, *values, _cell(trial.steps), *params, trial.error]
         )
     return text.getvalue().encode()
 

@@ -31,7 +31,8 @@ def encode(
         raise DataError(
             f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
         )
-    return np.ascontiguousarray(raw.array[span], dtype=np.float32)
+    # A copy, as torch wants arrays that could be written to, and these may be mapped.
+    return np.array(raw.array[span], dtype=np.float32, order="C")
 
 
 def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ counter and would count 0.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -108,3 +109,86 @@ def _more_operators() -> dict[Any, Callable[..., int]]:
         aten.addbmm: summed_batch,
         aten._trilinear: bilinear,
     }
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one module of a network holds and costs itself, without the modules inside it.
+
+    Attributes:
+        name: Its path in the network; empty for the network itself.
+        kind: Its class.
+        parameters: Its own; tied ones belong to the first module that has them.
+        macs: Multiply-accumulates of its own operations, for each example.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int
+
+
+def layer_costs(module: nn.Module, inputs_shape: tuple[int, ...]) -> tuple[LayerCost, ...]:
+    """Return the modules that have parameters or cost something, in the network's order.
+
+    Their parameters add up to `parameter_count`, and their MACs to `count_macs` but for
+    rounding where work does not depend on the batch. Arguments are those of `count_macs`.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    twin = _on_meta(module).eval()
+    x_B = torch.empty(_BATCH, *inputs_shape, device="meta")
+    counter = FlopCounterMode(display=False, custom_mapping=_more_operators())
+    own = {name: 0 for name, _ in twin.named_modules()}
+    running: list[list[int]] = []  # of each module being called: start, and that of its inner
+
+    def enter(_: nn.Module, __: Any) -> None:
+        running.append([counter.get_total_flops(), 0])
+
+    def leave(name: str) -> Callable[..., None]:
+        def note(*_: Any) -> None:
+            start, inner = running.pop()
+            spent = counter.get_total_flops() - start
+            own[name] += spent - inner
+            if running:
+                running[-1][1] += spent
+
+        return note
+
+    for name, layer in twin.named_modules():
+        layer.register_forward_pre_hook(enter)
+        layer.register_forward_hook(leave(name))
+    with torch.no_grad(), counter:
+        twin(x_B)
+    seen: set[int] = set()
+    costs = []
+    for name, layer in module.named_modules():
+        fresh = [p for p in layer.parameters(recurse=False) if id(p) not in seen]
+        seen.update(map(id, fresh))
+        parameters, macs = sum(p.numel() for p in fresh), own[name] // 2 // _BATCH
+        if parameters or macs:
+            costs.append(LayerCost(name, type(layer).__name__, parameters, macs))
+    return tuple(costs)
+
+
+def activation_count(module: nn.Module, inputs_shape: tuple[int, ...]) -> int:
+    """Return the numbers that the innermost modules of a network put out for one example.
+
+    About what backpropagation keeps; numbers that are no module's output are not seen.
+    """
+    import torch
+
+    twin = _on_meta(module).eval()
+    counts: list[int] = []
+
+    def note(_: nn.Module, __: Any, outputs: Any) -> None:
+        if isinstance(outputs, torch.Tensor):
+            counts.append(outputs.numel())
+
+    for layer in twin.modules():
+        if next(layer.children(), None) is None:
+            layer.register_forward_hook(note)
+    with torch.no_grad():
+        twin(torch.empty(_BATCH, *inputs_shape, device="meta"))
+    return sum(counts) // _BATCH

@@ -53,7 +53,9 @@ class RunPart:
 
     def remove(self, name: str) -> None:
         """Delete a part within this one, such as `cohorts/0008`, if it is there."""
-        atomic.retire_folder(self.path.joinpath(*name.split("/")))
+        path = self.path.joinpath(*name.split("/"))
+        if path.is_dir():
+            atomic.retire_folder(path)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write `result.json` durably: afterwards the part is finished for good."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import textwrap
+import sys
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -26,17 +27,23 @@ def first_line(text: str | None) -> str:
 
 
 def _own_docs(model: type[BaseModel]) -> dict[str, str]:
-    try:
-        source = textwrap.dedent(inspect.getsource(model))
-    except (OSError, TypeError):  # made without a source file
-        return {}
-    body = ast.parse(source).body[0]
-    assert isinstance(body, ast.ClassDef)
-    docs = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
+    file = getattr(sys.modules.get(model.__module__), "__file__", None)
+    found = _classes_of(Path(file)).get(model.__qualname__) if file else None
+    docs: dict[str, str] = {}
+    if found is None:  # made without a source file, or within a function
+        return docs
+    for field, below in zip(found.body, found.body[1:], strict=False):
         match (field, below):
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
-                value=ast.Constant(value=doc)
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=doc)),
             ):
                 docs[name] = " ".join(str(doc).split())
     return docs
+
+
+@functools.cache
+def _classes_of(file: Path) -> dict[str, ast.ClassDef]:
+    """Return the classes of a source file by name."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef)}

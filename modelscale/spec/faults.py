@@ -27,6 +27,7 @@ _TYPES = {
     "bool_type": "true or false",
     "string_type": "a text",
     "path_type": "a path",
+    "is_instance_of": "a path",  # the only class that a field holds as it is
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a section of 'key: value' lines",

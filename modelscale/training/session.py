@@ -99,8 +99,9 @@ class Session:
                 raise self._stop.error()
             if self._due(event):
                 self.save()
-        if self.trainer.step != self.resumed_at:
-            self.save()
+        # Also where nothing was left to train, since the process before may have died before
+        # the link to its last checkpoint; equal files stay as they are.
+        self.save()
 
     def save(self) -> None:
         """Write a checkpoint of the state as it is between two steps."""

@@ -89,8 +89,7 @@ def _fill(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]) -
     weights = _get(tensors, "weights")
     if indices and weights.theta_KP.shape != trainer.cohort.weights.theta_KP.shape:
         raise ValueError("other shapes of parameters")
-    if indices:
-        trainer.cohort.replace(weights)
+    trainer.cohort.replace(weights)
     trainer.stepper.slots_KP = {n: tensors[f"slot.{n}"] for n in trainer.stepper.slots_KP}
     trainer.best = _get(tensors, "best") if trainer.best is not None else None
     trainer.average_KP = tensors["average"] if trainer.average_KP is not None else None

@@ -15,7 +15,7 @@ import torch
 
 from modelscale.evaluation.metrics.base import MetricSpec
 from modelscale.training.batches import Epoch
-from modelscale.training.cohort import Cohort, Weights
+from modelscale.training.cohort import Buffers, Cohort, Weights
 from modelscale.training.replica import Replica
 from modelscale.training.scoring import Monitor, Values, validate
 from modelscale.training.step import Stepper, StepReport, learning_rate
@@ -148,6 +148,7 @@ class Trainer:
         Args:
             pause_at: Asked after every step; True yields `Paused`, or the epoch's report.
         """
+        self._retire_stale()  # the state may have been saved before that was done
         while self.living and self.epoch < self.plan.epochs:
             yield from self._finish_epoch(pause_at)
             if self.living:
@@ -171,15 +172,20 @@ class Trainer:
         replica = self.replicas[0]
         epoch = Epoch(self.cohort.replicas, self.epoch, self.cohort.device)
         while self.living and self.step_in_epoch < replica.steps_per_epoch:
-            batches = epoch.batches(self.step_in_epoch)
-            report = self.stepper.take(batches, self.step + 1)
-            if not all(report.finite):
-                yield self._drop_diverged(epoch, report)
-                if not self.living:
-                    return
+            if epoch.replicas is not self.cohort.replicas:  # some have left
                 epoch = Epoch(self.cohort.replicas, self.epoch, self.cohort.device)
+            batches = epoch.batches(self.step_in_epoch)
+            weights = self.cohort.weights
+            buffers_K = {name: buffer_K.clone() for name, buffer_K in weights.buffers_K.items()}
+            report = self.stepper.take(batches, self.step + 1)
+            divergence = None
+            if not all(report.finite):
+                divergence = self._drop_diverged(epoch, report, buffers_K)
                 report = _finite_part(report)
-            self._count(report.losses, sum(batch.y_KB.shape[1] for batch in batches))
+            if self.living:  # the others have taken the step
+                self._count(report.losses, sum(batch.y_KB.shape[1] for batch in batches))
+            if divergence is not None:
+                yield divergence
             if self.step_in_epoch < replica.steps_per_epoch and pause_at(self.step):
                 yield Paused(self.step)
 
@@ -249,10 +255,21 @@ class Trainer:
         self.average_KP = self.average_KP[chosen] if self.average_KP is not None else None
         self.loss_sums = [self.loss_sums[k] for k in chosen]
 
-    def _drop_diverged(self, epoch: Epoch, report: StepReport) -> Divergence:
+    def _drop_diverged(
+        self, epoch: Epoch, report: StepReport, buffers_K: Buffers
+    ) -> Divergence:
+        """Take out the replicas of which the step was not taken.
+
+        Args:
+            epoch: The current one.
+            report: What the step measured.
+            buffers_K: As they were before the step, whose forward pass has changed them.
+        """
         size = self.replicas[0].step_size
         start = self.step_in_epoch * size
         gone = [k for k, finite in enumerate(report.finite) if not finite]
+        for name, buffer_K in self.cohort.weights.buffers_K.items():
+            buffer_K[gone] = buffers_K[name][gone]
         indices = [self.living[k].index for k in gone]
         rows = {
             index: epoch.order_KN[k, start : start + size].tolist()

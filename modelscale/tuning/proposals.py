@@ -1,55 +1,25 @@
 """Proposals: what to try next, given all that came out so far.
 
-Optuna's sampler is made anew for every batch, from a seed that follows from the number of the
-batch's first trial. So a search that was interrupted proposes what it would have proposed.
+A sampler is made anew for every batch, from the finished trials and seeds that follow from the
+numbers of trials. So a search that was interrupted proposes what it would have proposed, and a
+search of 100 trials that goes on to 200 is the search of 200.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from modelscale.seeds import derive
-from modelscale.tuning.samplers.base import SamplerSpec
-from modelscale.tuning.section import SearchRange
-from modelscale.tuning.space import Params, decoded, encoded
+from modelscale.tuning.history import Finished, History
+from modelscale.tuning.samplers.base import Asker, SamplerSpec
+from modelscale.tuning.space import Params, Space, point_word, points, size
+from modelscale.tuning.unit_cube import random_point
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
+TRIES = 4
+"""How often a sampler is asked again when it repeats itself."""
 
-
-@dataclass(frozen=True)
-class Finished:
-    """What came out of one trial, as far as the sampler needs it.
-
-    Attributes:
-        params: Values by spec key.
-        value: The objective; None where there is none.
-        state: How it ended.
-        curve: The objective by epoch.
-    """
-
-    params: Params
-    value: float | None
-    state: Literal["complete", "stopped", "failed"]
-    curve: dict[int, float]
-
-
-@dataclass(frozen=True)
-class Space:
-    """What is searched.
-
-    Attributes:
-        ranges: As the spec gives them, by key.
-        distributions: As Optuna takes them.
-    """
-
-    ranges: dict[str, SearchRange]
-    distributions: dict[str, BaseDistribution]
+MOST_LISTED = 10_000
+"""Spaces of no more points are listed to find those that are left."""
 
 
 def propose(
@@ -58,45 +28,55 @@ def propose(
     finished: Sequence[Finished],
     count: int,
     seed: int,
-    maximize: bool,
+    maximize: tuple[bool, ...],
+    queue: Sequence[Params] = (),
 ) -> list[Params]:
-    """Return the next `count` trials' parameters.
+    """Return the next `count` trials' parameters; fewer if the space has no more points.
+
+    A trial's parameters do not depend on `count`. A sampler that repeats an earlier point is
+    asked again, and after that the trial is a random one; in a space of no more than
+    `MOST_LISTED` points, a random one of those that are left. So a point comes twice only where
+    `queue` asks for it, or by chance in a large finite space (`space.same_point` tells).
 
     Args:
         sampler: How to propose.
         space: Of what.
         finished: All earlier trials, in order.
         count: Trials to propose at once.
-        seed: Of the search; the batch's own seed follows from it and the trials so far.
-        maximize: Whether larger values are better.
+        seed: Of the search.
+        maximize: For each objective whether larger values are better.
+        queue: What the first trials of the search have to be; the sampler fills in the rest.
+
+    Raises:
+        Unavailable: If the sampler needs a package that is not installed.
     """
-    import optuna
+    asker = sampler.begin(History(space, finished, maximize, seed))
+    seen = {point_word(trial.params) for trial in finished}
+    proposals: list[Params] = []
+    for number in range(len(finished), len(finished) + count):
+        fixed = queue[number] if number < len(queue) else {}
+        point = _new_point(asker, space, number, fixed, seen, seed)
+        if point is None:
+            break
+        seen.add(point_word(point))
+        proposals.append(point)
+    return proposals
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            direction="maximize" if maximize else "minimize",
-            sampler=sampler.build(derive(seed, "sampler", len(finished)) % 2**32),
-        )
-        study.add_trials([_frozen(trial, space) for trial in finished])
-        asked = [study.ask(space.distributions) for _ in range(count)]
-    return [decoded(trial.params, space.ranges) for trial in asked]
 
-
-def _frozen(trial: Finished, space: Space) -> FrozenTrial:
-    from optuna.trial import TrialState, create_trial
-
-    states = {
-        "complete": TrialState.COMPLETE,
-        "stopped": TrialState.PRUNED,
-        "failed": TrialState.FAIL,
-    }
-    usable = trial.value is not None and math.isfinite(trial.value)
-    return create_trial(
-        state=states[trial.state] if usable else TrialState.FAIL,
-        value=trial.value if usable and trial.state == "complete" else None,
-        params=encoded(trial.params, space.ranges),
-        distributions=space.distributions,
-        intermediate_values={e: v for e, v in trial.curve.items() if math.isfinite(v)},
-    )
+def _new_point(
+    asker: Asker, space: Space, number: int, fixed: Params, seen: set[str], seed: int
+) -> Params | None:
+    for attempt in range(TRIES):
+        point = asker.ask(number, attempt, fixed)
+        if point is None or point_word(point) not in seen:
+            return point
+    # What is put in place of a repetition is told to the sampler as given, so that the other
+    # proposals of the batch keep away from it.
+    total = size(space)
+    if total is not None and total <= MOST_LISTED and not fixed:
+        left = [other for other in points(space) if point_word(other) not in seen]
+        if not left:
+            return None
+        return asker.ask(number, TRIES, left[derive(seed, "left", number) % len(left)])
+    drawn = random_point(space, seed, number, TRIES, fixed)
+    return asker.ask(number, TRIES, drawn)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from modelscale.spec.base import Spec, clash
+from modelscale.spec.base import Spec, clash, faults_at
 from modelscale.spec.quantities import Seconds
 from modelscale.tuning.early_stops.base import EarlyStopSpec
+from modelscale.tuning.goals import Bound, Direction, ObjectiveSpec, checked_name
 from modelscale.tuning.samplers.base import SamplerSpec
 
 
@@ -25,10 +26,15 @@ class SearchRange(Spec):
     """Whether orders of magnitude are searched alike."""
 
     step: int | float | None = Field(None, gt=0)
-    """Distance of neighbouring values; any value between the bounds when left out."""
+    """Distance of neighbouring values, from `low` on; any value between the bounds when left
+    out, any whole one for a key that holds whole numbers."""
 
     choices: tuple[Any, ...] | None = Field(None, min_length=1)
     """The values themselves: numbers, words, lists, or whole sub-sections."""
+
+    when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Other paths and the values under which this key is searched at all; all must hold:
+    `when: {model.kind: [cnn, resnet]}`."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -49,6 +55,13 @@ class SearchRange(Spec):
                 raise clash("'log' and 'step' exclude each other", "log", "step")
         return self
 
+    @model_validator(mode="after")
+    def _conditions_name_values(self) -> Self:
+        empty = [path for path, wanted in self.when.items() if not wanted]
+        if empty:
+            raise faults_at(*((("when", path), "names no value") for path in empty))
+        return self
+
     def values(self) -> dict[tuple[str | int, ...], Any]:
         """Return the values that bound or make up the range, by where they are written."""
         if self.choices is not None:
@@ -66,10 +79,18 @@ class TuneSection(Spec):
     """How trials are proposed."""
 
     metric: str = "validation/loss"
-    """What decides: a metric of the validation part."""
+    """What decides: a metric of the validation part. The first one where `objectives` says
+    several."""
 
-    direction: Literal["auto", "minimize", "maximize"] = "auto"
+    direction: Direction = "auto"
     """Which way is better; `auto` knows it of every metric."""
+
+    objectives: tuple[ObjectiveSpec, ...] = ()
+    """Several objectives in place of `metric`: `[{metric: validation/accuracy}, {metric:
+    model/macs}]`. The answer is then a Pareto front."""
+
+    constraints: dict[str, Bound] = Field(default_factory=dict)
+    """Bounds that a trial must keep, by what is measured: `model/macs: {at_most: 1e6}`."""
 
     n_trials: int = Field(32, ge=1)
     """Trials in total, however often the search was interrupted."""
@@ -77,8 +98,66 @@ class TuneSection(Spec):
     timeout_s: Seconds | None = Field(None, gt=0)
     """Seconds in total after which no new trial is begun."""
 
+    enqueue: tuple[dict[str, Any], ...] = ()
+    """Points to try first: `[{optimizer.lr: 1e-3}]`. The sampler fills in keys left out."""
+
+    start_with_defaults: bool = False
+    """Whether the very first trial takes the values that the spec itself has, as far as they
+    lie within the space."""
+
     early_stop: EarlyStopSpec | None = None
     """Which trials are given up early."""
 
     cohort: Literal["auto"] | PositiveInt = "auto"
     """Trials of one shape trained together; `auto` measures what is fastest."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_objective_is_the_metric(cls, data: Any) -> Any:
+        """Let `metric` and `direction` name the first of several objectives."""
+        several = data.get("objectives") if isinstance(data, dict) else None
+        if not isinstance(several, (tuple, list)) or not several:
+            return data
+        first = several[0]
+        if isinstance(first, ObjectiveSpec):
+            first = first.model_dump()
+        if not isinstance(first, dict) or not isinstance(first.get("metric"), str):
+            return data
+        of_first = {"metric": first["metric"], "direction": first.get("direction", "auto")}
+        return {**of_first, **data}
+
+    @field_validator("metric")
+    @classmethod
+    def _is_measured(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("constraints")
+    @classmethod
+    def _are_measured(cls, bounds: dict[str, Bound]) -> dict[str, Bound]:
+        for name in bounds:
+            checked_name(name)
+        return bounds
+
+    @model_validator(mode="after")
+    def _goals_fit(self) -> Self:
+        if not self.objectives:
+            return self
+        if len(self.objectives) == 1:
+            raise faults_at((("objectives",), "names only one; say it as 'metric'"))
+        first = self.objectives[0]
+        for name, own in (("metric", self.metric), ("direction", self.direction)):
+            if own != getattr(first, name):
+                raise clash(f"{name!r} and 'objectives' exclude each other", name, "objectives")
+        names = [objective.metric for objective in self.objectives]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise faults_at((("objectives",), f"names {twice!r} twice"))
+        if not self.sampler.several_objectives:
+            kind = self.sampler.own_kind()
+            raise clash(f"{kind} takes one objective only", "sampler", "objectives")
+        return self
+
+    def all_objectives(self) -> tuple[ObjectiveSpec, ...]:
+        """Return the objectives, be they one or several."""
+        one = ObjectiveSpec.model_construct(metric=self.metric, direction=self.direction)
+        return self.objectives or (one,)

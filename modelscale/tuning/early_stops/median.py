@@ -6,7 +6,7 @@ from statistics import median
 
 from pydantic import Field
 
-from modelscale.tuning.early_stops.base import EarlyStopSpec
+from modelscale.tuning.early_stops.base import EarlyStopSpec, Standing
 
 
 class Median(EarlyStopSpec):
@@ -21,7 +21,9 @@ class Median(EarlyStopSpec):
     least_rivals: int = Field(5, ge=2)
     """Trials that must have reached the epoch before it stops anybody."""
 
-    def stops(self, epoch: int, epochs: int, score: float, rivals: list[float]) -> bool:
-        if epoch >= epochs or epoch <= self.warmup or len(rivals) < self.least_rivals:
+    def stops(self, standing: Standing) -> bool:
+        if standing.epoch >= standing.epochs or standing.epoch <= self.warmup:
             return False
-        return score < median(rivals)
+        if len(standing.rivals) < self.least_rivals:
+            return False
+        return standing.score < median(standing.rivals.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from modelscale.tuning.early_stops.base import EarlyStopSpec
+from modelscale.tuning.early_stops._rungs import falls_behind, is_rung
+from modelscale.tuning.early_stops.base import EarlyStopSpec, Standing
 
 
 class SuccessiveHalving(EarlyStopSpec):
@@ -20,15 +21,9 @@ class SuccessiveHalving(EarlyStopSpec):
     reduction: int = Field(3, ge=2)
     """One in so many trials passes a rung."""
 
-    def stops(self, epoch: int, epochs: int, score: float, rivals: list[float]) -> bool:
-        if epoch >= epochs or not self._is_rung(epoch):
+    def stops(self, standing: Standing) -> bool:
+        if standing.epoch >= standing.epochs:
             return False
-        # With fewer rivals than one in `reduction` nobody can be told to be the best.
-        places = len(rivals) // self.reduction
-        return places > 0 and score < sorted(rivals, reverse=True)[places - 1]
-
-    def _is_rung(self, epoch: int) -> bool:
-        rung = self.first
-        while rung < epoch:
-            rung *= self.reduction
-        return rung == epoch
+        if not is_rung(standing.epoch, self.first, self.reduction):
+            return False
+        return falls_behind(standing.score, standing.rivals.values(), self.reduction)

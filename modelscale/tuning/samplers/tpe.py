@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from modelscale.tuning.samplers.base import SamplerSpec
+from modelscale.tuning.samplers.base import Asker, SamplerSpec
 
 if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
+    from modelscale.tuning.history import History
 
 
 class Tpe(SamplerSpec):
     """Proposes where good trials are dense and bad ones are not.
 
-    (Bergstra et al., NeurIPS 2011; as Optuna builds it, all parameters together, with running
-    trials counted as bad ones, so that a batch does not propose one point over and over.)
+    (Bergstra et al., NeurIPS 2011; as Optuna builds it, all parameters together, conditional
+    ones in groups, with running trials counted as bad ones, so that a batch does not propose
+    one point over and over.) Stopped trials count by the epoch they reached.
     """
 
     learns: ClassVar[bool] = True
@@ -27,13 +28,24 @@ class Tpe(SamplerSpec):
     candidates: int = Field(24, ge=1)
     """Points among which each proposal is the most promising."""
 
-    def build(self, seed: int) -> BaseSampler:
+    def begin(self, history: History) -> Asker:
         from optuna.samplers import TPESampler
 
-        return TPESampler(
-            n_startup_trials=self.startup_trials,
-            n_ei_candidates=self.candidates,
-            multivariate=True,
-            constant_liar=True,
-            seed=seed,
+        from modelscale.tuning.optuna_study import StudyAsker
+
+        return StudyAsker(
+            history,
+            lambda seed: TPESampler(
+                n_startup_trials=self.startup_trials,
+                n_ei_candidates=self.candidates,
+                multivariate=True,
+                group=history.space.is_conditional(),
+                constant_liar=True,
+                seed=seed,
+            ),
+            self.startup_trials,
+            ranks_stopped=True,
         )
+
+    def blind_until(self, asked: int) -> int:
+        return max(asked, self.startup_trials)

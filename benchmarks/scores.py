@@ -1,0 +1,171 @@
+"""Test scores of the configs beside scikit-learn's usual models, on the same five folds.
+
+    python benchmarks/scores.py [--quick]
+
+Each config of `configs/` is trained on every fold from three seeds (mnist_5k: one; `--quick`:
+one, and without mnist_5k), and a fold's score is the mean over seeds. scikit-learn's models get
+the training and the validation part together, since they choose nothing with the latter;
+logistic regression and ridge choose their penalty, and the SVM its C, by cross-validation
+within these. `±` is the standard deviation over folds. The lead is paired by fold, with its
+standard error: positive means that modelscale is better, for an accuracy as for an error.
+"""
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.metrics import accuracy_score, root_mean_squared_error
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
+from timing import machine
+
+from modelscale.commands.experiment import Experiment
+from modelscale.commands.launching import Request
+from modelscale.commands.train import train
+from modelscale.data.loading import LoadedData, load
+from modelscale.data.targets import class_codes
+from modelscale.errors import InputMissing
+from modelscale.spec.loader import load as load_spec
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+FOLDS = "data.split={kind: kfold, folds: 5, validation: 0.1, seed: 0}"
+
+
+class Contest(NamedTuple):
+    """One data set, the configs that are measured on it, and from how many seeds."""
+
+    data: str
+    metric: str
+    configs: tuple[str, ...]
+    seeds: int
+
+
+CONTESTS = (
+    Contest("digits", "accuracy", ("digits_mlp", "digits_cnn"), 3),
+    Contest("breast_cancer", "accuracy", ("breast_cancer",), 3),
+    Contest("diabetes", "rmse", ("house_prices",), 3),
+    Contest("mnist_5k", "accuracy", ("mnist_5k_resnet",), 1),
+)
+
+
+class Silent:
+    """Hears nothing of a run but warnings."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    @contextmanager
+    def progress(self, *_: object) -> Iterator["Silent"]:
+        yield self
+
+    def update(self, done: float, text: str = "") -> None:
+        pass
+
+
+def ours(config: str, metric: str, seeds: int) -> list[float]:
+    """Return the mean test score over seeds, of each fold."""
+    loaded = load_spec(CONFIGS / f"{config}.yaml", Experiment, (FOLDS, f"train.seeds={seeds}"))
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request("train", loaded, config, Path(folder), ("scores.py",), threads=1)
+        members = train(request, Silent()).document["members"]
+    folds = sorted({member["fold"] for member in members})
+    scores = {fold: [m for m in members if m["fold"] == fold] for fold in folds}
+    return [mean(m["metrics"]["test"][metric]["value"] for m in scores[f]) for f in folds]
+
+
+def baselines(task: str) -> dict[str, Pipeline | BaseEstimator]:
+    """Return scikit-learn's models by name."""
+    grid = {"C": [1, 10, 100]}
+    if task == "regression":
+        return {
+            "ridge": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 26))),
+            "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVR(), grid)),
+            "random forest": RandomForestRegressor(500, random_state=0),
+        }
+    logistic = LogisticRegressionCV(
+        Cs=[0.01, 0.1, 1, 10], l1_ratios=(0,), max_iter=2000, use_legacy_attributes=False
+    )
+    return {
+        "logistic regression": make_pipeline(StandardScaler(), logistic),
+        "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVC(), grid)),
+        "random forest": RandomForestClassifier(500, random_state=0),
+    }
+
+
+def theirs(model: Pipeline | BaseEstimator, loaded: LoadedData, metric: str) -> list[float]:
+    """Return the test score of each fold."""
+    x_ND, y_N = arrays(loaded)
+    measure = root_mean_squared_error if metric == "rmse" else accuracy_score
+    scores = []
+    for fold in loaded.folds:
+        known = np.concatenate([fold.train.numpy(), fold.validation.numpy()])
+        test = fold.test.numpy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a solver that did not quite converge
+            model.fit(x_ND[known], y_N[known])
+        scores.append(float(measure(y_N[test], model.predict(x_ND[test]))))
+    return scores
+
+
+def arrays(loaded: LoadedData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return inputs (N, D), images flattened, and targets (N,)."""
+    raw = loaded.raw
+    if raw.array is not None:
+        x_ND = np.asarray(raw.array, dtype=np.float64).reshape(len(raw), -1)
+    else:
+        x_ND = np.stack(list(raw.columns.values()), axis=1)
+    return x_ND, class_codes(raw) if loaded.task == "classification" else raw.target
+
+
+def compare(contest: Contest) -> None:
+    """Measure one data set and print its rows."""
+    spec = load_spec(CONFIGS / f"{contest.configs[0]}.yaml", Experiment, (FOLDS,)).spec
+    loaded = load(spec.data, spec.task)
+    mine = {c: ours(c, contest.metric, contest.seeds) for c in contest.configs}
+    others = {
+        name: theirs(model, loaded, contest.metric)
+        for name, model in baselines(loaded.task).items()
+    }
+    sign = -1 if contest.metric == "rmse" else 1
+    for name, scores in (mine | others).items():
+        told = ""
+        for config, own in mine.items() if name in others else ():
+            apart = [sign * (a - b) for a, b in zip(own, scores, strict=True)]
+            told += f"  {config} {mean(apart):+.4f} ± {stdev(apart) / len(apart) ** 0.5:.4f}"
+        head = f"{contest.data:15}{contest.metric:10}{name:21}"
+        print(f"{head}{mean(scores):9.4f} ± {stdev(scores):.4f} {told}", flush=True)
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv
+    torch.set_num_threads(1)
+    print(machine())
+    print(f"{'data':15}{'metric':10}{'method':21}{'mean':>9}   spread   modelscale's lead")
+    for contest in [c._replace(seeds=1) for c in CONTESTS[:3]] if quick else CONTESTS:
+        try:
+            compare(contest)
+        except InputMissing as error:
+            print(f"{contest.data:15}left out: {error}")
+
+
+if __name__ == "__main__":
+    main()

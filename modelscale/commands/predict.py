@@ -1,0 +1,89 @@
+"""`modelscale predict`: a trained model's answers for the rows of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelscale.commands.prediction_files import (
+    Columns,
+    TextTable,
+    as_csv,
+    format_of,
+    writing,
+)
+from modelscale.commands.trained_model import TrainedModel, read_named, shown, streamed
+from modelscale.errors import CannotCreate
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Answers that were written.
+
+    Attributes:
+        document: The command's keys of the JSON document.
+    """
+
+    document: dict[str, Any]
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document."""
+        return self.document
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Raises:
+        UsageError: If its name says no format.
+        CannotCreate: If there is such a file already.
+    """
+    format_of(output)
+    if output.is_dir() or (output.exists() and not force):
+        hint = "" if output.is_dir() else "; --force overwrites it"
+        raise CannotCreate(f"{output}: exists already{hint}")
+
+
+def predict(
+    trained: TrainedModel, data: str, output: Path | None, put: Callable[[str], None]
+) -> Predicted:
+    """Write a model's answers for all rows of some data; its targets are not looked at.
+
+    Args:
+        trained: The model.
+        data: A file, a folder or a name of the catalogue.
+        output: The file, by its extension CSV, JSON lines or Parquet; None for `put`.
+        put: Takes the lines of a CSV file.
+
+    Raises:
+        DataError: If the data is not what the model takes.
+        CannotCreate: If the output cannot be created.
+        StorageError: If the disk is full or broken; then no output is left behind.
+    """
+    preprocessing = trained.model.preprocessing
+    columns = Columns(trained.model.task, preprocessing.labels, preprocessing.target_names)
+    if output is None:
+        raw = read_named(data, trained, with_target=False)
+        table = TextTable(columns, put, as_csv)
+        for first, piece in streamed(trained, raw):
+            table.add(first, piece)
+    else:
+        with writing(output, columns) as file:
+            raw = read_named(data, trained, with_target=False)
+            for first, piece in streamed(trained, raw):
+                file.add(first, piece)
+    return Predicted(
+        {
+            **trained.facts(),
+            "data": {
+                "origin": raw.origin,
+                "fingerprint": raw.fingerprint,
+                "rows": len(raw),
+            },
+            "output": None if output is None else shown(output),
+            "columns": list(columns.names()),
+        }
+    )
