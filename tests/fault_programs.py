@@ -21,7 +21,6 @@ from typing import Any
 from fault_harness import fresh, in_child, tell, workplace
 from pydantic import BaseModel
 
-from modelscale.commands import searching
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.runs.record import Record
@@ -114,7 +113,6 @@ def program(
     loaded = load_text(text, "spec.yaml", Experiment, tuple(overrides))
 
     def run(folder: Path) -> None:
-        searching.LEARNING_ROUNDS = 2  # few trials, yet more than one in a cohort
         root, words = folder / "runs", ("modelscale", verb, "spec.yaml")
         asked = Request(
             verb, loaded, "spec", root, words, threads=threads, max_time_s=max_time_s

@@ -91,6 +91,15 @@ def test_replicas_may_differ_in_rows_weights_and_dropout() -> None:
     assert_equal_alone(replicas, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("kind", ["mlp", "resnet"])
+def test_lower_precision_works_in_a_cohort(kind: str, precision: str) -> None:
+    model = {"kind": kind} | ({"norm": "batch"} if kind == "mlp" else {"width": 4})
+    replicas = [replica(IMAGES, model, seed=s, epochs=1, precision=precision) for s in range(2)]
+    trainer = trained(*replicas)
+    assert [o.ending for o in trainer.outcomes.values()] == ["complete", "complete"]
+
+
 def test_replicas_may_learn_from_different_folds() -> None:
     shifted = classes((6,), seed=1)
     replicas = [replica(VECTORS, seed=0), replica(shifted, seed=1)]

@@ -51,8 +51,10 @@ def _seconds(text: str) -> float:
     from modelscale.spec.quantities import Seconds
 
     try:
-        return TypeAdapter(Seconds).validate_python(text)
+        number = text.strip()
+        plain = number.replace(".", "", 1).isdigit()
+        return TypeAdapter(Seconds).validate_python(float(number) if plain else text)
     except ValidationError:
         raise UsageError(
-            f"--max-time {text}: expected a duration such as 30m, 2h or 90s"
+            f"--max-time {text}: expected a duration such as 90, 45s, 30m or 2h"
         ) from None

@@ -40,6 +40,8 @@ def show_tuned(result: Tuned, console: Console) -> None:
         _show_front(document, console)
     console.data("")
     show_metrics(document["metrics"], document["baseline"], console)
+    if document["confirmed"]:
+        _show_confirmed(document["confirmed"], console)
     console.note(
         f"{_size(document['model'])}, searched in {numbers.duration(document['seconds'])}"
     )
@@ -61,6 +63,18 @@ def _several(members: list[dict[str, Any]], seconds: float) -> str:
 
 def _text(value: Any) -> str:
     return numbers.significant(value) if isinstance(value, float) else str(value)
+
+
+def _show_confirmed(confirmed: dict[str, dict[str, Any]], console: Console) -> None:
+    """Print what the winner's setting is worth from fresh seeds."""
+    console.data("")
+    rows = [
+        [part, label, numbers.significant(entry["value"]), _interval(entry)]
+        for part, measured in confirmed.items()
+        for label, entry in measured.items()
+    ]
+    seeds = next(iter(next(iter(confirmed.values())).values()))["members"]
+    console.table([f"{seeds} fresh seeds", "metric", "mean", "95 % interval"], rows)
 
 
 def _show_front(document: dict[str, Any], console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +87,25 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
             for name in _NOT_PART_OF_A_RUN
         }
     )
+    if kept.tune is not None:  # a search may be made longer
+        budget = {"n_trials": type(kept.tune).model_fields["n_trials"].default}
+        tune = kept.tune.model_copy(update=budget | {"timeout_s": None})
+        kept = kept.model_copy(update={"tune": tune})
     text = "\n".join((request.verb, fingerprint, canonical(kept)))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
 def opened(
-    request: Request, assembly: Assembly, digest: str, tell: Listener
+    request: Request,
+    assembly: Assembly,
+    digest: str,
+    tell: Listener,
+    wants_more: Callable[[RunFolder], bool] = lambda _run: False,
 ) -> Iterator[tuple[RunFolder, StopRequest]]:
     """Yield the run's folder and the stop request; note in the run how it ended.
 
-    A finished run is yielded as it is.
+    A finished run is yielded as it is, unless it `wants_more`.
     """
     from modelscale.training.stopping import StopRequest, listening
 
@@ -112,6 +120,8 @@ def opened(
         request.new,
     )
     with run, listening(StopRequest(request.max_time_s)) as stop:
+        if run.finished and wants_more(run):
+            run.reopen(request.loaded.text, dump(experiment, request.loaded.provenance))
         if run.finished:
             tell.note(f"{run.path}: finished earlier; --new starts another run")
             yield run, stop
@@ -146,6 +156,6 @@ def _facts(assembly: Assembly) -> RunFacts:
     return RunFacts(
         versions={"torch": torch.__version__, "numpy": numpy.__version__},
         device=f"{assembly.device.type} {found['device']}",
-        threads=int(found["threads"]),
+        threads=assembly.threads,  # else measured, and noted by whoever measures
         data_fingerprint=assembly.loaded.raw.fingerprint,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,3 +92,25 @@ def constant_answer(data: Prepared) -> Tensor:
         counts = train.bincount(minlength=data.targets).float()
         return (counts / counts.sum())[None]
     return train.mean(dim=0, keepdim=True)
+
+
+def spread(repetitions: list[dict[Part, Measured]]) -> dict[Part, dict[str, Any]]:
+    """Return each metric of each part over repetitions, such as seeds or folds.
+
+    The mean, its interval by Student's t over the repetitions, and their deviation.
+    """
+    from modelscale.evaluation.student import mean_over_seeds
+
+    summary: dict[Part, dict[str, Any]] = {}
+    for part, measured in repetitions[0].items():
+        for label in measured.evaluation.metrics:
+            values = [parts[part].evaluation.metrics[label].value for parts in repetitions]
+            mean = mean_over_seeds(values)
+            summary.setdefault(part, {})[label] = {
+                "value": mean.mean,
+                "low": mean.low,
+                "high": mean.high,
+                "std": mean.std,
+                "members": mean.n,
+            }
+    return summary

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from modelscale.commands.documents import clean
 from modelscale.commands.launching import Request, prepare, run_digest
 from modelscale.commands.members import members_of
-from modelscale.commands.searching import MOST_TOGETHER
+from modelscale.commands.search_width import MOST_TOGETHER
 from modelscale.commands.telling import Listener
 from modelscale.commands.trained_model import shown
 from modelscale.errors import ModelscaleError

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from modelscale.commands.aims import Aims, measured_of_network
+from modelscale.commands.search_width import together
 from modelscale.commands.telling import Listener
 from modelscale.errors import ModelscaleError
 from modelscale.runs.folder import RunFolder
 from modelscale.runs.metric_log import read
 from modelscale.runs.part import METRICS, RunPart
 from modelscale.runs.trials import (
+    TRIALS,
     TrialRecord,
     begin_trial,
     finish_trial,
@@ -34,27 +36,10 @@ from modelscale.tuning.starting import starting_points
 if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
     from modelscale.training.replica import Replica
-    from modelscale.training.session import Session
     from modelscale.training.stopping import StopRequest
     from modelscale.training.trainer import EpochReport, Outcome
 
-PLAN = "cohorts.json"
-MOST_TOGETHER = 64
-
 Curve = dict[int, dict[str, float]]  # what was measured, by epoch
-
-
-@dataclass(frozen=True)
-class Batching:
-    """How trials are proposed and trained; measured once, then kept for exact resumes.
-
-    Attributes:
-        cohort: Most trials trained together.
-        threads: CPU threads, where the user does not say.
-    """
-
-    cohort: int
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -65,14 +50,14 @@ class Begun:
         number: Its number.
         params: Values by spec key.
         part: Its folder.
-        replica: What it trains.
+        replicas: What it trains: one replica, or one for each fold.
         static: What was measured of its network before training.
     """
 
     number: int
     params: Params
     part: RunPart
-    replica: Replica
+    replicas: list[Replica]
     static: dict[str, float]
 
 
@@ -95,7 +80,7 @@ class Search:
         from modelscale.training.session import Goal
 
         self.run, self.assembly, self.section = run, assembly, section
-        self.stop, self.tell = stop, tell
+        self.stop, self.tell, self.together = stop, tell, 1
         self.aims = Aims.of(section, assembly.loaded.task)
         self.goal = assembly.goal
         if assembly.experiment.train.monitor == "auto":
@@ -114,51 +99,28 @@ class Search:
 
     def run_all(self) -> list[TrialRecord]:
         """Propose and train until there are `n_trials`; return all trials by number."""
-        from modelscale.training.determinism import use_threads
-
-        batching, total = self._batching(), self.section.n_trials
-        use_threads(self.assembly.threads or batching.threads)
+        total = self.section.n_trials
+        self.together = together(self.run, self.assembly, self.section)
         with self.tell.progress("trials", total) as progress:
-            for numbers in batches(total, batching.cohort, self.section.sampler):
+            for numbers in batches(total, self.together, self.section.sampler):
                 if all(number in self.records for number in numbers):
                     continue
+                self.run.part.remove("winner")  # of a shorter search
                 if self._time_is_up():
                     self.tell.warn(f"time is up after {len(self.records)} of {total} trials")
                     break
-                if self._run_batch(numbers, batching) < len(numbers):
+                if self._run_batch(numbers) < len(numbers):
                     self.tell.warn(f"all points of the space are tried: {len(self.records)}")
                     break
                 progress.update(len(self.records), self._best())
         self.run.part.remove("cohorts")  # with what interrupted removals have left in it
         return [self.records[number] for number in sorted(self.records)]
 
-    def _batching(self) -> Batching:
-        path = self.run.path / PLAN
-        if path.is_file():
-            return Batching(**json.loads(path.read_bytes()))
-        from modelscale.training.grouping import best_threads
-
-        total, wanted = self.section.n_trials, self.section.cohort
-        seed = self.assembly.experiment.seed
-        replicas = [
-            self.assembly.replica(0, seed + k) for k in range(min(total, MOST_TOGETHER))
-        ]
-        cohort = wanted if isinstance(wanted, int) else self._measured_size(replicas)
-        threads = best_threads(replicas[:cohort], self.assembly.device)
-        batching = Batching(cohort, self.assembly.threads or threads)
-        self.run.write(PLAN, json.dumps(asdict(batching)).encode())
-        return batching
-
-    def _measured_size(self, replicas: list[Replica]) -> int:
-        from modelscale.training.grouping import best_size, measure
-
-        return best_size(measure(replicas, self.assembly.device)) if len(replicas) > 1 else 1
-
     def _time_is_up(self) -> bool:
         bounds = (self.section.timeout_s, self.assembly.experiment.budget.time_s)
         return any(bound is not None and self.seconds >= bound for bound in bounds)
 
-    def _run_batch(self, numbers: range, batching: Batching) -> int:
+    def _run_batch(self, numbers: range) -> int:
         """Train a batch of trials; return how many there are, fewer once all is tried."""
         from modelscale.training.grouping import divide, groups_of
 
@@ -175,21 +137,35 @@ class Search:
         )
         begun = [self._begin(first + k, params) for k, params in enumerate(asked)]
         trials = [trial for trial in begun if trial is not None]
-        for group in groups_of([trial.replica for trial in trials]):
-            for cohort in divide(group, batching.cohort):
-                members = [trials[k] for k in cohort]
-                if not all(trial.number in self.records for trial in members):
+        for group in groups_of([trial.replicas[0] for trial in trials]):
+            for cohort in divide(group, self.together):
+                members = self._unfinished([trials[k] for k in cohort])
+                if members:
                     self._train(members)
         return len(asked)
 
+    def _unfinished(self, trials: list[Begun]) -> list[Begun]:
+        """Return who of a cohort is to be trained.
+
+        All of it where its state is on disk, since a state is of all its replicas; else those
+        without a result: a longer search begins its last batch again.
+        """
+        left = [trial for trial in trials if trial.number not in self.records]
+        begun = (self.run.path / _cohort_name(trials)).is_dir()
+        return trials if left and begun else left
+
     def _begin(self, number: int, params: Params) -> Begun | None:
         """Note a trial's parameters; what cannot or need not be trained ends at once."""
-        part = begin_trial(self.run.part, number, params)
+        if number in self.records:
+            part = self.run.sub(f"{TRIALS}/{number:04d}")
+        else:
+            part = begin_trial(self.run.part, number, params)
         ended = TrialRecord(number=number, params=params, state="failed")
         try:
             variant = apply(self.assembly.experiment, params)
-            replica = self.assembly.replica(0, self.assembly.experiment.seed, variant)
-            static = measured_of_network(replica, (*self.aims.names, *self.aims.bounds))
+            seed, folds = self.assembly.experiment.seed, range(self.assembly.folds)
+            replicas = [self.assembly.replica(fold, seed, variant) for fold in folds]
+            static = measured_of_network(replicas[0], (*self.aims.names, *self.aims.bounds))
         except (ValidationError, ModelscaleError) as error:
             faults = error.errors() if isinstance(error, ValidationError) else [{"msg": error}]
             reason = "; ".join(str(fault["msg"]) for fault in faults)
@@ -200,13 +176,13 @@ class Search:
             found = {"state": "infeasible", "constraints": missed, "result": {"static": static}}
             self._finish(part, ended.model_copy(update=found))
             return None
-        return Begun(number, params, part, replica, static)
+        return Begun(number, params, part, replicas, static)
 
     def _train(self, trials: list[Begun]) -> None:
         from modelscale.training.session import Session
         from modelscale.training.trainer import EpochReport
 
-        name = f"cohorts/{trials[0].number:04d}"
+        name, folds = _cohort_name(trials), self.assembly.folds
         logs = tuple(trial.part.metrics() for trial in trials)
         for log in logs:
             log.rewind(0)
@@ -214,7 +190,7 @@ class Search:
             self.curves[trial.number] = self._curve(trial.number)
             self.static[trial.number] = trial.static
         session = Session(
-            [trial.replica for trial in trials],
+            [replica for trial in trials for replica in trial.replicas],
             self.goal,
             self.assembly.device,
             self.run.sub(name).checkpoints(),
@@ -225,75 +201,96 @@ class Search:
         try:
             for event in session.run():
                 if isinstance(event, EpochReport):
-                    for k, values in event.values.items():
+                    measured = _means(event, folds)
+                    for k, values in measured.items():
                         logs[k].append({"step": event.step, "epoch": event.epoch, **values})
-                    self._give_up(event, trials, session)
+                        self.curves[trials[k].number][event.epoch] = values
+                    for k in self._given_up(event.epoch, [trials[k] for k in measured]):
+                        place = next(i for i, trial in enumerate(trials) if trial.number == k)
+                        session.trainer.stop([place * folds + fold for fold in range(folds)])
         finally:
             for log in logs:
                 log.close()
         self.seconds += session.seconds - before
+        outcomes = session.trainer.outcomes
         for k, trial in enumerate(trials):
-            self._keep(trial, session.trainer.outcomes[k], session.seconds / len(trials))
+            own = [outcomes[k * folds + fold] for fold in range(folds)]
+            self._keep(trial, own, session.seconds / len(trials))
         self.run.part.remove(name)
 
-    def _give_up(self, event: EpochReport, trials: list[Begun], session: Session) -> None:
-        """Stop the trials of a cohort that the early-stopping rule gives up."""
-        epoch = event.epoch
-        for k, values in event.values.items():
-            self.curves[trials[k].number][epoch] = values
+    def _given_up(self, epoch: int, living: list[Begun]) -> list[int]:
+        """Return the numbers of the trials that the early-stopping rule gives up.
+
+        A trial has only earlier ones as rivals, by number. So what becomes of it does not
+        depend on how many follow, or on when the search was interrupted.
+        """
         rule = self.section.early_stop
         if rule is None:
-            return
-        living = {trials[k].number for k in event.values}
-        # Later trials are told apart by number: a resumed search compares with the same ones.
-        rivals = {
-            number: curve[epoch] | self.static[number]
-            for number, curve in sorted(self.curves.items())
-            if epoch in curve and (number < trials[0].number or number in living)
-        }
-        scores = self.aims.scores(rivals)
+            return []
         epochs, up = self.assembly.experiment.train.epochs, self.aims.maximize[0]
         gone = []
-        for k in event.values:
-            number = trials[k].number
-            curve = self._first_curve(number)
-            if rule.stops(Standing(number, epoch, epochs, scores, curve, up)):
-                gone.append(k)
-        session.trainer.stop(gone)
+        for trial in living:
+            rivals = {
+                number: curve[epoch] | self.static[number]
+                for number, curve in sorted(self.curves.items())
+                if epoch in curve and number <= trial.number
+            }
+            scores, curve = self.aims.scores(rivals), self._first_curve(trial.number)
+            if rule.stops(Standing(trial.number, epoch, epochs, scores, curve, up)):
+                gone.append(trial.number)
+        return gone
 
     def _first_curve(self, number: int) -> dict[int, float]:
         """Return the first objective by epoch, where it is one that epochs have."""
         name = self.aims.names[0]
         return {e: v[name] for e, v in self.curves[number].items() if name in v}
 
-    def _keep(self, trial: Begun, outcome: Outcome, seconds: float) -> None:
-        """Save a trained trial's model, then its result; only then does it count."""
+    def _keep(self, trial: Begun, outcomes: list[Outcome], seconds: float) -> None:
+        """Save a trained trial's models, then its result; only then does it count."""
         from modelscale.training.artifact import dump_model
 
-        progress = outcome.progress
-        if outcome.ending == "complete":
+        endings = {outcome.ending for outcome in outcomes}
+        ending = next(e for e in ("diverged", "stopped", "complete") if e in endings)
+        if ending == "complete" and len(outcomes) == 1:
             store = trial.part.checkpoints()
-            step = progress.best_step or outcome.step
-            store.save(step, dump_model(trial.replica, outcome.weights))
+            step = outcomes[0].progress.best_step or outcomes[0].step
+            store.save(step, dump_model(trial.replicas[0], outcomes[0].weights))
             store.point("best", step)
-        measured = progress.best_values | trial.static
-        missed = self.aims.missed(measured) if progress.best_values else ()
-        infeasible = outcome.ending == "complete" and any(amount > 0 for amount in missed)
+        epoch, values = self._best_epoch(trial, outcomes)
+        measured = values | trial.static
+        missed = self.aims.missed(measured) if values else ()
+        infeasible = ending == "complete" and any(amount > 0 for amount in missed)
         record = TrialRecord(
             number=trial.number,
-            state="infeasible" if infeasible else outcome.ending,
+            state="infeasible" if infeasible else ending,
             params=trial.params,
             values=self.aims.values(measured),
             constraints=missed,
-            steps=outcome.step,
+            steps=outcomes[0].step,
             seconds=round(seconds, 3),
             result={
-                "best_epoch": progress.best_epoch,
-                "metrics": progress.best_values,
+                "best_epoch": epoch,
+                "metrics": values,
                 "static": trial.static,
             },
         )
         self._finish(trial.part, record)
+
+    def _best_epoch(
+        self, trial: Begun, outcomes: list[Outcome]
+    ) -> tuple[int, dict[str, float]]:
+        """Return the epoch whose numbers a trial stands for, and the numbers.
+
+        One replica stands for its kept epoch. Folds stand for the best epoch of their mean:
+        the mean of each fold's own best would be too good to be true.
+        """
+        curve, monitor = self.curves[trial.number], self.goal.monitor
+        if len(outcomes) == 1 or not curve:
+            progress = outcomes[0].progress
+            return progress.best_epoch, dict(progress.best_values)
+        name = f"validation/{monitor.label}"
+        best = max(curve, key=lambda e: (monitor.score({monitor.label: curve[e][name]}), -e))
+        return best, dict(curve[best])
 
     def _finish(self, part: RunPart, record: TrialRecord) -> None:
         """Let a trial's result count; one that counts already stands."""
@@ -337,6 +334,22 @@ class Search:
             return ""
         best = max(values) if self.aims.maximize[0] else min(values)
         return f"best {self.aims.names[0]} {best:.5g}"
+
+
+def _cohort_name(trials: list[Begun]) -> str:
+    return f"cohorts/{trials[0].number:04d}"
+
+
+def _means(event: EpochReport, folds: int) -> dict[int, dict[str, float]]:
+    """Return what an epoch measured of each trial by its place: the mean over its folds."""
+    rows: dict[int, list[dict[str, float]]] = {}
+    for index, values in event.values.items():
+        rows.setdefault(index // folds, []).append(values)
+    return {
+        place: {key: math.fsum(row[key] for row in own) / len(own) for key in own[0]}
+        for place, own in rows.items()
+        if len(own) == folds
+    }
 
 
 def _static(record: TrialRecord) -> dict[str, float]:

@@ -99,7 +99,9 @@ class _Training:
         log, timings = self.run.metrics(), self.run.timings()
         log.rewind(0)
         plan = self._plan()
-        use_threads(self.assembly.threads or plan.threads)
+        threads = self.assembly.threads or plan.threads
+        use_threads(threads)
+        self.run.note_threads(threads)
         cohorts = plan.cohorts
         epochs = self.assembly.experiment.train.epochs
         try:
@@ -247,6 +249,7 @@ class CohortPlan:
 
 def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> CohortPlan:
     """Return which replicas train together, measured where the spec leaves it open."""
+    from modelscale.training.determinism import use_threads
     from modelscale.training.grouping import (
         best_size,
         best_threads,
@@ -255,6 +258,9 @@ def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> CohortPlan:
         measure,
     )
 
+    # Threads first, on one replica: sizes are to be timed as they will run.
+    threads = assembly.threads or best_threads(replicas[:1], assembly.device)
+    use_threads(threads)
     wanted = assembly.experiment.train.cohort
     cohorts: list[list[int]] = []
     for group in groups_of(replicas):
@@ -262,8 +268,6 @@ def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> CohortPlan:
         if wanted == "auto" and len(group) > 1:
             size = best_size(measure([replicas[i] for i in group], assembly.device))
         cohorts += divide(group, size)
-    first = [replicas[index] for index in cohorts[0]]
-    threads = assembly.threads or best_threads(first, assembly.device)
     return CohortPlan(cohorts, threads)
 
 
@@ -283,25 +287,16 @@ def model_facts(replica: Replica) -> dict[str, int]:
 def summarised(results: list[MemberResult]) -> dict[Part, dict[str, Any]]:
     """Return each metric of each part with its interval.
 
-    One member: a bootstrap over examples. Several: their mean, with Student's t over members.
+    One member: over its examples. Several: their mean, with Student's t over members.
     """
-    from modelscale.evaluation.student import mean_over_seeds
+    from modelscale.commands.measuring import spread
 
-    if len(results) == 1:
-        return results[0].to_json()["metrics"]  # type: ignore[no-any-return]
-    summary: dict[Part, dict[str, Any]] = {}
-    for part, measured in results[0].parts.items():
-        for label in measured.evaluation.metrics:
-            values = [r.parts[part].evaluation.metrics[label].value for r in results]
-            mean = mean_over_seeds(values)
-            summary.setdefault(part, {})[label] = {
-                "value": mean.mean,
-                "low": mean.low,
-                "high": mean.high,
-                "std": mean.std,
-                "members": mean.n,
-            }
-    return summary
+    if len(results) > 1:
+        return spread([result.parts for result in results])
+    return {
+        part: measured.evaluation.to_json()["metrics"]
+        for part, measured in results[0].parts.items()
+    }
 
 
 def _lost(member: Member, outcome: Outcome) -> dict[str, Any]:

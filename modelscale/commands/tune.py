@@ -5,27 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.aims import Aims
 from modelscale.commands.documents import clean
+from modelscale.commands.experiment import Experiment
+from modelscale.commands.inner_folds import with_inner_folds
 from modelscale.commands.launching import Request, opened, prepare, run_digest
 from modelscale.commands.searching import Search
 from modelscale.commands.telling import Listener
 from modelscale.commands.train import model_facts
+from modelscale.commands.winner import Retrained, fresh_seeds, retrain
 from modelscale.errors import Diverged, SpecError
 from modelscale.runs.checkpoints import read_checkpoint
 from modelscale.runs.folder import RunFolder
 from modelscale.runs.trials import TrialRecord, trial_folder
 from modelscale.spec.loader import dump
 from modelscale.spec.paths import apply
+from modelscale.tensors import Part
 from modelscale.tuning.fronts import pareto_front
 from modelscale.tuning.section import TuneSection
 
 if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
+    from modelscale.commands.measuring import Measured
+    from modelscale.training.replica import Replica
 
 _SOME_FAILED = 4
 _STATES = ("complete", "stopped", "diverged", "failed", "infeasible")
@@ -65,11 +72,25 @@ def tune(request: Request, tell: Listener) -> Tuned:
     assembly = prepare(request, tell)
     _check(assembly, tell)
     digest = run_digest(request, assembly.loaded.raw.fingerprint)
-    with opened(request, assembly, digest, tell) as (run, stop):
+
+    def wants_more(run: RunFolder) -> bool:
+        had = run.record.result.get("trials", {}).get("total", section.n_trials)
+        return run.record.status == "done" and bool(had < section.n_trials)
+
+    with opened(request, assembly, digest, tell, wants_more) as (run, stop):
         if not run.finished:
-            search = Search(run, assembly, section, stop, tell)
+            searched = assembly
+            if section.folds is not None:
+                searched = with_inner_folds(assembly, section.folds)
+            search = Search(run, searched, section, stop, tell)
             trials = search.run_all()
-            run.finish("done", _document(run, assembly, section, trials, search.seconds))
+            found = _choose(run, assembly, section, trials)
+            seeds = fresh_seeds(assembly, section.confirm_seeds)
+            if section.folds is not None:  # no trial's model has seen all training rows
+                seeds.insert(0, assembly.experiment.seed)
+            again = retrain(run, assembly, found.variant, seeds, search.goal, stop)
+            document = _document(run, assembly, section, found, again)
+            run.finish("done", document | {"seconds": round(search.seconds, 3)})
         elif run.record.status == "diverged":
             raise Diverged(f"{run.path}: {run.record.result.get('error', 'diverged')}")
         return Tuned(run.path, run.record.result)
@@ -83,6 +104,9 @@ def _section(request: Request) -> TuneSection:
 
 
 def _check(assembly: Assembly, tell: Listener) -> None:
+    assembly.replica(
+        0, assembly.experiment.seed
+    )  # what does not fit is told before a run is made
     if assembly.folds > 1:
         raise assembly.fault("data.split.kind", "a search needs one validation part, not folds")
     if len(assembly.loaded.folds[0].validation) == 0:
@@ -93,69 +117,114 @@ def _check(assembly: Assembly, tell: Listener) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What the search came to.
+
+    Attributes:
+        trials: All of them, by number.
+        best: The winner.
+        front: Trials that no other one beats in every objective.
+        variant: The experiment with the winner's values, without the search.
+    """
+
+    trials: list[TrialRecord]
+    best: TrialRecord
+    front: list[TrialRecord]
+    variant: Experiment
+
+
+def _choose(
+    run: RunFolder, assembly: Assembly, section: TuneSection, trials: list[TrialRecord]
+) -> Choice:
+    """Return the winner by the first objective, and write `trials.csv` and `best.yaml`.
+
+    Raises:
+        Diverged: If no trial came to a feasible end with finite values.
+    """
+    aims = Aims.of(section, assembly.loaded.task)
+    run.write("trials.csv", _table(trials, section, aims))
+    complete = [t for t in trials if t.state == "complete" and None not in t.values]
+    if not complete:
+        raise Diverged("no trial came to a feasible end with finite values; see trials.csv")
+    points = [tuple(v for v in t.values if v is not None) for t in complete]
+    front = [complete[place] for place in pareto_front(points, aims.maximize)]
+    sign = 1 if aims.maximize[0] else -1
+    best = max(complete, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
+    variant = apply(assembly.experiment, best.params).model_copy(update={"tune": None})
+    run.write("best.yaml", dump(variant).encode())
+    return Choice(trials, best, front, variant)
+
+
 def _document(
     run: RunFolder,
     assembly: Assembly,
     section: TuneSection,
-    trials: list[TrialRecord],
-    seconds: float,
+    found: Choice,
+    again: list[Retrained],
 ) -> dict[str, Any]:
-    from modelscale.commands.measuring import measure
-    from modelscale.training.artifact import load_model
+    from modelscale.commands.measuring import spread
 
-    aims = Aims.of(section, assembly.loaded.task)
-    run.write("trials.csv", _table(trials, section, aims))
-    complete = {t.number: t for t in trials if t.state == "complete" and None not in t.values}
-    if not complete:
-        raise Diverged("no trial came to a feasible end with finite values; see trials.csv")
-    points = [tuple(v for v in t.values if v is not None) for t in complete.values()]
-    front = [list(complete)[place] for place in pareto_front(points, aims.maximize)]
-    sign = 1 if aims.maximize[0] else -1
-    best = max(complete.values(), key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
-    variant = apply(assembly.experiment, best.params)
-    winner = variant.model_copy(update={"tune": None})
-    run.write("best.yaml", dump(winner).encode())
-    step = _copy_best(run, best)
-    model = load_model(dict(run.checkpoints().newest_valid(("model.json",)).files))  # type: ignore[union-attr]
-    replica = assembly.replica(0, assembly.experiment.seed, variant)
-    parts = {
-        part: measure(model, replica.data, part, assembly.goal.metrics, winner.evaluate)
-        for part in ("validation", "test")
-        if len(replica.data.rows[part])
-    }
-    counts = {state: sum(t.state == state for t in trials) for state in _STATES}
+    best, aims = found.best, Aims.of(section, assembly.loaded.task)
+    replica = assembly.replica(0, assembly.experiment.seed, found.variant)
+    if section.folds is None:
+        parts = _measured(_copy_best(run, best), replica, assembly)
+    elif again:
+        first, *again = again
+        _save_best(run, first.step, first.files)
+        parts = first.parts
+    else:
+        raise Diverged("the winner of the cross-validation diverged when trained on all rows")
+    counts = {state: sum(t.state == state for t in found.trials) for state in _STATES}
     document = {
-        "trials": {"total": len(trials), **counts},
+        "trials": {"total": len(found.trials), **counts},
         "objective": aims.names[0],
         "objectives": list(aims.names),
-        "pareto": [
-            {"trial": n, "values": complete[n].values, "params": complete[n].params}
-            for n in front
-        ],
         "best": {
             "trial": best.number,
             "value": best.values[0],
-            "step": step,
             "params": best.params,
-            "spec": json.loads(winner.model_dump_json(serialize_as_any=True)),
+            "spec": json.loads(found.variant.model_dump_json(serialize_as_any=True)),
         },
+        "pareto": [
+            {"trial": t.number, "values": t.values, "params": t.params} for t in found.front
+        ],
         "metrics": {p: m.evaluation.to_json()["metrics"] for p, m in parts.items()},
+        "confirmed": spread([each.parts for each in again]) if again else {},
         "baseline": {p: m.baseline for p, m in parts.items()},
         "model": model_facts(replica),
-        "seconds": round(seconds, 3),
         "warnings": list(assembly.loaded.warnings),
     }
     return dict(clean(document))
 
 
-def _copy_best(run: RunFolder, best: TrialRecord) -> int:
-    """Make the best trial's model the run's own best checkpoint."""
+def _measured(
+    files: Mapping[str, bytes], replica: Replica, assembly: Assembly
+) -> dict[Part, Measured]:
+    from modelscale.commands.measuring import measure
+    from modelscale.training.artifact import load_model
+
+    model, section = load_model(files), assembly.experiment.evaluate
+    names: tuple[Part, ...] = ("validation", "test")
+    return {
+        part: measure(model, replica.data, part, assembly.goal.metrics, section)
+        for part in names
+        if len(replica.data.rows[part])
+    }
+
+
+def _copy_best(run: RunFolder, best: TrialRecord) -> Mapping[str, bytes]:
+    """Make the best trial's model the run's own best checkpoint; return its files."""
     source = read_checkpoint(trial_folder(run.path, best.number) / "checkpoints" / "best")
+    _save_best(run, source.step, source.files)
+    return source.files
+
+
+def _save_best(run: RunFolder, step: int, files: Mapping[str, bytes]) -> None:
     store = run.checkpoints()
-    store.save(source.step, dict(source.files))
-    store.point("best", source.step)
-    store.prune(keep={source.step}, newest=1)
-    return source.step
+    store.save(step, dict(files))
+    store.point("best", step)
+    store.prune(keep={step}, newest=1)
 
 
 def _table(trials: list[TrialRecord], section: TuneSection, aims: Aims) -> bytes:

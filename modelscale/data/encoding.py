@@ -31,6 +31,7 @@ def encode(
         raise DataError(
             f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
         )
+    _check_scale(preprocessing, raw, raw.array[span])
     # A copy, as torch wants arrays that could be written to, and these may be mapped.
     return np.array(raw.array[span], dtype=np.float32, order="C")
 
@@ -48,6 +49,22 @@ def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
         code_W = np.array([known.get(word, 0) for word in words] + [0], dtype=np.float32)
         encoded_ND[:, place] = code_W[word_N]  # -1, a missing cell, takes the last: 0
     return encoded_ND
+
+
+def _check_scale(
+    preprocessing: Preprocessing, raw: Raw, values: NDArray[np.generic]
+) -> None:
+    """Refuse images of another scale than the model's: its answers would be nonsense."""
+    if preprocessing.form != "array" or not values.size:
+        return
+    bytes_wanted = preprocessing.divisor != 1
+    if bytes_wanted and values.dtype.kind == "f" and float(values.max()) <= 1:
+        raise DataError(
+            f"{raw.origin}: values up to {float(values.max()):g}, but the model was trained on "
+            "bytes from 0 to 255"
+        )
+    if not bytes_wanted and values.dtype == "uint8":
+        raise DataError(f"{raw.origin}: bytes, but the model was trained on other numbers")
 
 
 def column(raw: Raw, name: str) -> NDArray[np.float64] | Texts:

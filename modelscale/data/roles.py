@@ -129,4 +129,5 @@ def _is_blurred(cells: NDArray[np.float64] | Texts, train: NDArray[np.int64]) ->
     assert not isinstance(cells, Texts)
     value_N = np.asarray(cells)[train]
     value_N = value_N[~np.isnan(value_N)]
-    return len(value_N) > 0 and bool(0 < value_N.std() < 1e-5 * abs(value_N.mean()))
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near float64's largest
+        return len(value_N) > 0 and bool(0 < value_N.std() < 1e-5 * abs(value_N.mean()))

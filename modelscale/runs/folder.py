@@ -132,6 +132,23 @@ class RunFolder:
         """
         return cls(path, read_record(path), None)
 
+    def reopen(self, spec_text: bytes, resolved: str) -> None:
+        """Take up a finished run again, since its spec now asks for more.
+
+        Args:
+            spec_text: The spec as the user wrote it now.
+            resolved: The spec with every default, as YAML.
+
+        Raises:
+            TryAgain: If another process works on the run.
+        """
+        assert self.finished
+        self._lock = RunLock(self.path)
+        self.part = RunPart(self.path, owner=True)
+        atomic.write_file(self.path / SPEC_FILE, spec_text)
+        atomic.write_file(self.path / RESOLVED_FILE, resolved.encode())
+        self._update(status="interrupted", finished=None)
+
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
@@ -167,6 +184,12 @@ class RunFolder:
             exact_resume=self.record.exact_resume and not changes,
         )
         return changes
+
+    def note_threads(self, threads: int) -> None:
+        """Note the CPU threads of the first attempt, where the user did not say them."""
+        if self.record.facts.threads is None:
+            facts = self.record.facts.model_copy(update={"threads": threads})
+            self._update(facts=facts)
 
     def finish(
         self,

@@ -107,11 +107,16 @@ def read_trials(run: Path) -> tuple[TrialRecord, ...]:
         folders = [path for path in (run / TRIALS).iterdir() if path.name.isdecimal()]
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    found = [record for path in folders if (record := _read_trial(path)) is not None]
+    found = [record for path in folders if (record := read_trial(path)) is not None]
     return tuple(sorted(found, key=lambda record: record.number))
 
 
-def _read_trial(folder: Path) -> TrialRecord | None:
+def read_trial(folder: Path) -> TrialRecord | None:
+    """Return the trial in a folder, as far as it is; None if it never began.
+
+    Raises:
+        DataError: If its file is damaged.
+    """
     for name in (RESULT, TRIAL_FILE):
         try:
             return read_model(TrialRecord, folder / name)

@@ -108,6 +108,13 @@ class TuneSection(Spec):
     early_stop: EarlyStopSpec | None = None
     """Which trials are given up early."""
 
+    folds: int | None = Field(None, ge=2)
+    """Folds of a cross-validation within train and validation parts together, by which each
+    trial is judged in place of the validation part alone; for small data."""
+
+    confirm_seeds: int = Field(3, ge=0)
+    """Fresh seeds from which the winner is trained again, to tell merit from luck."""
+
     cohort: Literal["auto"] | PositiveInt = "auto"
     """Trials of one shape trained together; `auto` measures what is fastest."""
 

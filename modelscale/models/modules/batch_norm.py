@@ -6,6 +6,7 @@ here it is normalised by the running statistics, as when predicting, and leaves 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         """Return (batch, units) of an input of the same shape."""
         if self.training and input.shape[0] == 1:
             return _by_running_statistics(self, input)
-        return super().forward(input)
+        return super().forward(_in_fp32(input))
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -27,7 +28,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Return (batch, channels, height, width) of an input of the same shape."""
         if self.training and input.shape[0] * input.shape[2] * input.shape[3] == 1:
             return _by_running_statistics(self, input)
-        return super().forward(input)
+        return super().forward(_in_fp32(input))
 
 
 def batch_norm_without_shift(channels: int) -> BatchNorm2d:
@@ -42,6 +43,12 @@ def batch_norm_without_shift(channels: int) -> BatchNorm2d:
 
 
 def _by_running_statistics(norm: BatchNorm1d | BatchNorm2d, x: Tensor) -> Tensor:
+    x = _in_fp32(x)
     return F.batch_norm(
         x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
     )
+
+
+def _in_fp32(x: Tensor) -> Tensor:
+    """Return x in the precision of the statistics; under `vmap` torch mixes none."""
+    return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x

@@ -1,0 +1,63 @@
+"""How many trials of a search train together: measured once, then kept for exact resumes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from modelscale.runs.folder import RunFolder
+from modelscale.tuning.section import TuneSection
+
+if TYPE_CHECKING:
+    from modelscale.commands.assembly import Assembly
+
+PLAN = "cohorts.json"
+MOST_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Width:
+    """How a search uses the machine.
+
+    Attributes:
+        cohort: Most replicas trained together.
+        threads: CPU threads, where the user does not say.
+    """
+
+    cohort: int
+    threads: int
+
+
+def together(run: RunFolder, assembly: Assembly, section: TuneSection) -> int:
+    """Return how many trials train together, and set the threads.
+
+    A trial is as many replicas as there are folds.
+    """
+    from modelscale.training.determinism import use_threads
+
+    path = run.path / PLAN
+    if path.is_file():
+        width = Width(**json.loads(path.read_bytes()))
+    else:
+        width = _measured(assembly, section)
+        run.write(PLAN, json.dumps(asdict(width)).encode())
+    threads = assembly.threads or width.threads
+    use_threads(threads)
+    run.note_threads(threads)
+    return max(1, width.cohort // assembly.folds)
+
+
+def _measured(assembly: Assembly, section: TuneSection) -> Width:
+    """Return what is fastest for the experiment as it stands, before anything is varied."""
+    from modelscale.training.determinism import use_threads
+    from modelscale.training.grouping import best_size, best_threads, measure
+
+    wanted, seed = section.cohort, assembly.experiment.seed
+    count = min(section.n_trials * assembly.folds, MOST_TOGETHER)
+    replicas = [assembly.replica(0, seed + k) for k in range(count)]
+    threads = assembly.threads or best_threads(replicas[:1], assembly.device)
+    use_threads(threads)  # sizes are to be timed as they will run
+    if isinstance(wanted, int):
+        return Width(wanted, threads)
+    return Width(best_size(measure(replicas, assembly.device)), threads)
