@@ -81,15 +81,18 @@ class Silent:
         pass
 
 
-def ours(config: str, metric: str, seeds: int) -> list[float]:
+def ours(config: str, contest: Contest) -> list[float]:
     """Return the mean test score over seeds, of each fold."""
-    loaded = load_spec(CONFIGS / f"{config}.yaml", Experiment, (FOLDS, f"train.seeds={seeds}"))
+    overrides = (FOLDS, f"train.seeds={contest.seeds}")
+    loaded = load_spec(CONFIGS / f"{config}.yaml", Experiment, overrides)
     with tempfile.TemporaryDirectory() as folder:
         request = Request("train", loaded, config, Path(folder), ("scores.py",), threads=1)
         members = train(request, Silent()).document["members"]
     folds = sorted({member["fold"] for member in members})
     scores = {fold: [m for m in members if m["fold"] == fold] for fold in folds}
-    return [mean(m["metrics"]["test"][metric]["value"] for m in scores[f]) for f in folds]
+    return [
+        mean(m["metrics"]["test"][contest.metric]["value"] for m in scores[f]) for f in folds
+    ]
 
 
 def baselines(task: str) -> dict[str, Pipeline | BaseEstimator]:
@@ -98,15 +101,15 @@ def baselines(task: str) -> dict[str, Pipeline | BaseEstimator]:
     if task == "regression":
         return {
             "ridge": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 26))),
-            "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVR(), grid)),
+            "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVR(), grid, cv=3)),
             "random forest": RandomForestRegressor(500, random_state=0),
         }
     logistic = LogisticRegressionCV(
-        Cs=[0.01, 0.1, 1, 10], l1_ratios=(0,), max_iter=2000, use_legacy_attributes=False
+        Cs=[0.01, 0.1, 1], l1_ratios=(0,), cv=3, max_iter=500, use_legacy_attributes=False
     )
     return {
         "logistic regression": make_pipeline(StandardScaler(), logistic),
-        "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVC(), grid)),
+        "SVM (RBF)": make_pipeline(StandardScaler(), GridSearchCV(SVC(), grid, cv=3)),
         "random forest": RandomForestClassifier(500, random_state=0),
     }
 
@@ -140,19 +143,32 @@ def compare(contest: Contest) -> None:
     """Measure one data set and print its rows."""
     spec = load_spec(CONFIGS / f"{contest.configs[0]}.yaml", Experiment, (FOLDS,)).spec
     loaded = load(spec.data, spec.task)
-    mine = {c: ours(c, contest.metric, contest.seeds) for c in contest.configs}
-    others = {
-        name: theirs(model, loaded, contest.metric)
-        for name, model in baselines(loaded.task).items()
-    }
+    mine = {config: ours(config, contest) for config in contest.configs}
+    for config, scores in mine.items():
+        show(contest, config, scores)
     sign = -1 if contest.metric == "rmse" else 1
-    for name, scores in (mine | others).items():
-        told = ""
-        for config, own in mine.items() if name in others else ():
-            apart = [sign * (a - b) for a, b in zip(own, scores, strict=True)]
-            told += f"  {config} {mean(apart):+.4f} ± {stdev(apart) / len(apart) ** 0.5:.4f}"
-        head = f"{contest.data:15}{contest.metric:10}{name:21}"
-        print(f"{head}{mean(scores):9.4f} ± {stdev(scores):.4f} {told}", flush=True)
+    for name, model in baselines(loaded.task).items():
+        scores = theirs(model, loaded, contest.metric)
+        leads = {
+            config: [sign * (a - b) for a, b in zip(own, scores, strict=True)]
+            for config, own in mine.items()
+        }
+        show(contest, name, scores, leads)
+
+
+def show(
+    contest: Contest,
+    name: str,
+    scores: list[float],
+    leads: dict[str, list[float]] | None = None,
+) -> None:
+    """Print a method's mean and spread over folds, and modelscale's leads over it."""
+    told = "".join(
+        f"  {config} {mean(lead):+.4f} ± {stdev(lead) / len(lead) ** 0.5:.4f}"
+        for config, lead in (leads or {}).items()
+    )
+    head = f"{contest.data:15}{contest.metric:10}{name:21}"
+    print(f"{head}{mean(scores):9.4f} ± {stdev(scores):.4f} {told}", flush=True)
 
 
 def main() -> None:

@@ -1,3 +1,3 @@
-"""Train, tune, prune, ensemble and scale models from one YAML file."""
+"""Train, tune and measure PyTorch models from one YAML file."""
 
 __version__ = "0.1.0"

@@ -42,7 +42,7 @@ COMMANDS = {
 """All commands, in the order of help. One exists if `modelscale/cli/<name>.py` does; that
 module's `register(app)` adds it."""
 
-_HELP = """Train, tune, prune, ensemble and scale PyTorch models from one YAML file.
+_HELP = """Train, tune and measure PyTorch models from one YAML file.
 
 Start with: modelscale init my.yaml && modelscale validate my.yaml
 """

@@ -92,8 +92,10 @@ def keep(
     """
     from modelscale.commands.measuring import measure
     from modelscale.training.artifact import dump_model, load_model
+    from modelscale.training.cohort import build_network
+    from modelscale.training.layout import Layout
 
-    files = dump_model(replica, outcome.weights)
+    files = dump_model(replica, outcome.weights, Layout.of(build_network(replica)))
     progress = outcome.progress
     kept_best = progress.best_epoch > 0 and replica.plan.keep == "best"
     step = progress.best_step if kept_best else outcome.step

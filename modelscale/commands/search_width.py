@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from modelscale.runs.folder import RunFolder
+from modelscale.tuning.batching import batches
 from modelscale.tuning.section import TuneSection
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _measured(assembly: Assembly, section: TuneSection) -> Width:
     from modelscale.training.grouping import best_size, best_threads, measure
 
     wanted, seed = section.cohort, assembly.experiment.seed
-    count = min(section.n_trials * assembly.folds, MOST_TOGETHER)
+    widest = max(map(len, batches(section.n_trials, MOST_TOGETHER, section.sampler)))
+    count = min(widest * assembly.folds, MOST_TOGETHER)
     replicas = [assembly.replica(0, seed + k) for k in range(count)]
     threads = assembly.threads or best_threads(replicas[:1], assembly.device)
     use_threads(threads)  # sizes are to be timed as they will run

@@ -35,6 +35,7 @@ from modelscale.tuning.starting import starting_points
 
 if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
+    from modelscale.training.layout import Layout
     from modelscale.training.replica import Replica
     from modelscale.training.stopping import StopRequest
     from modelscale.training.trainer import EpochReport, Outcome
@@ -81,6 +82,8 @@ class Search:
 
         self.run, self.assembly, self.section = run, assembly, section
         self.stop, self.tell, self.together = stop, tell, 1
+        # Without the search itself, whose space need not be checked again for every trial.
+        self.base = assembly.experiment.model_copy(update={"tune": None})
         self.aims = Aims.of(section, assembly.loaded.task)
         self.goal = assembly.goal
         if assembly.experiment.train.monitor == "auto":
@@ -162,7 +165,7 @@ class Search:
             part = begin_trial(self.run.part, number, params)
         ended = TrialRecord(number=number, params=params, state="failed")
         try:
-            variant = apply(self.assembly.experiment, params)
+            variant = apply(self.base, params)
             seed, folds = self.assembly.experiment.seed, range(self.assembly.folds)
             replicas = [self.assembly.replica(fold, seed, variant) for fold in folds]
             static = measured_of_network(replicas[0], (*self.aims.names, *self.aims.bounds))
@@ -215,6 +218,7 @@ class Search:
         outcomes = session.trainer.outcomes
         for k, trial in enumerate(trials):
             own = [outcomes[k * folds + fold] for fold in range(folds)]
+            self._save_model(trial, own, session.trainer.cohort.layout)
             self._keep(trial, own, session.seconds / len(trials))
         self.run.part.remove(name)
 
@@ -245,17 +249,22 @@ class Search:
         name = self.aims.names[0]
         return {e: v[name] for e, v in self.curves[number].items() if name in v}
 
-    def _keep(self, trial: Begun, outcomes: list[Outcome], seconds: float) -> None:
-        """Save a trained trial's models, then its result; only then does it count."""
+    def _save_model(self, trial: Begun, outcomes: list[Outcome], layout: Layout) -> None:
+        """Save the model of a trial that came to its end; folds have none that is worth it."""
         from modelscale.training.artifact import dump_model
 
+        outcome, *others = outcomes
+        if others or outcome.ending != "complete":
+            return
+        store = trial.part.checkpoints()
+        step = outcome.progress.best_step or outcome.step
+        store.save(step, dump_model(trial.replicas[0], outcome.weights, layout))
+        store.point("best", step)
+
+    def _keep(self, trial: Begun, outcomes: list[Outcome], seconds: float) -> None:
+        """Write what a trained trial came to; only then does it count."""
         endings = {outcome.ending for outcome in outcomes}
         ending = next(e for e in ("diverged", "stopped", "complete") if e in endings)
-        if ending == "complete" and len(outcomes) == 1:
-            store = trial.part.checkpoints()
-            step = outcomes[0].progress.best_step or outcomes[0].step
-            store.save(step, dump_model(trial.replicas[0], outcomes[0].weights))
-            store.point("best", step)
         epoch, values = self._best_epoch(trial, outcomes)
         measured = values | trial.static
         missed = self.aims.missed(measured) if values else ()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.aims import Aims
 from modelscale.runs.folder import RunFolder
 from modelscale.runs.metric_log import read
 from modelscale.runs.part import METRICS
-from modelscale.runs.trials import TrialRecord, trial_folder
+from modelscale.runs.trials import TrialRecord, read_trials, trial_folder
 from modelscale.tuning.study_file import STUDY_FILE, Curves, study_bytes
 
 if TYPE_CHECKING:
@@ -23,22 +23,30 @@ if TYPE_CHECKING:
 TRIALS_TABLE = "trials.csv"
 
 
-def write_study(
+def write_study(run: RunFolder, experiment: Experiment, aims: Aims) -> None:
+    """Write `study.db` and `trials.csv` from the ledger, durably.
+
+    Args:
+        run: The run, whose lock the caller holds.
+        experiment: What is searched; it has a `tune` section.
+        aims: Of the search.
+
+    Raises:
+        DataError: If a trial's file is damaged.
+    """
+    trials = read_trials(run.path)
+    curves = {trial.number: curve_of(run.path, trial.number, aims) for trial in trials}
+    write_derived(run, experiment, aims, trials, curves)
+
+
+def write_derived(
     run: RunFolder,
     experiment: Experiment,
     aims: Aims,
     trials: Sequence[TrialRecord],
     curves: Curves,
 ) -> None:
-    """Write `study.db` and `trials.csv`, durably.
-
-    Args:
-        run: The run, whose lock the caller holds.
-        experiment: What is searched; it has a `tune` section.
-        aims: Of the search.
-        trials: The ledger, by number.
-        curves: The first objective by epoch, by trial.
-    """
+    """Write `study.db` and `trials.csv` from some trials, with their curves by number."""
     from modelscale.tuning.space import space_of
 
     assert experiment.tune is not None
@@ -52,7 +60,7 @@ def write_study(
 def trials_table(
     trials: Iterable[TrialRecord], names: Sequence[str], keys: Sequence[str]
 ) -> bytes:
-    """Return `trials.csv`: one row a trial; a cell is empty where there is nothing to tell.
+    """Return `trials.csv`, one row a trial. A cell is empty where there is nothing to tell.
 
     Args:
         trials: The ledger.
@@ -71,17 +79,19 @@ def trials_table(
     return text.getvalue().encode()
 
 
-def curve_of(run: RunFolder, number: int, name: str) -> Mapping[int, float]:
-    """Return an objective of a trial by epoch, as the trial's own log has it.
+def curve_of(run: Path, number: int, aims: Aims) -> dict[int, float]:
+    """Return the only objective of a trial by epoch; empty if there are several.
 
     Raises:
-        DataError: If the log is damaged.
+        DataError: If the trial's log is damaged.
     """
-    lines = read(trial_folder(run.path, number) / METRICS)
+    if len(aims.names) > 1:
+        return {}
+    name = aims.names[0]
     return {
-        line["epoch"]: math.nan if line[name] is None else line[name]
-        for line in lines
-        if name in line and "epoch" in line
+        line["epoch"]: line[name]
+        for line in read(trial_folder(run, number) / METRICS)
+        if line.get(name) is not None and "epoch" in line
     }
 
 

@@ -78,7 +78,7 @@ def retrain(
         outcome = session.trainer.outcomes[k]
         if outcome.ending == "diverged":
             continue
-        files = dump_model(replica, outcome.weights)
+        files = dump_model(replica, outcome.weights, session.trainer.cohort.layout)
         model = load_model(files)
         names: tuple[Part, ...] = ("validation", "test")
         parts = {

@@ -51,9 +51,7 @@ def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
     return encoded_ND
 
 
-def _check_scale(
-    preprocessing: Preprocessing, raw: Raw, values: NDArray[np.generic]
-) -> None:
+def _check_scale(preprocessing: Preprocessing, raw: Raw, values: NDArray[np.generic]) -> None:
     """Refuse images of another scale than the model's: its answers would be nonsense."""
     if preprocessing.form != "array" or not values.size:
         return

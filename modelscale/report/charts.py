@@ -201,6 +201,7 @@ class History:
         direction: Which values are better.
         metric: Name of the value.
         caption: What to see in it.
+        infeasible: Indices of trials that break a constraint.
     """
 
     title: str
@@ -211,6 +212,7 @@ class History:
     direction: Direction = "minimize"
     metric: str = "value"
     caption: str = ""
+    infeasible: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,47 @@ class SliceScatter:
         return self.param
 
 
+@dataclass(frozen=True)
+class TradeOff:
+    """Two objectives of a search against each other, with the trials that none dominates.
+
+    Attributes:
+        title: Heading.
+        x: One objective of each trial; NaN for a trial that has none.
+        y: The other one.
+        front: Indices of the trials on the Pareto front; they are connected by stairs.
+        stopped: Indices of trials that were given up early.
+        infeasible: Indices of trials that break a constraint.
+        x_direction: Which values of x are better.
+        y_direction: Which values of y are better.
+        x_label: Name of x.
+        y_label: Name of y.
+        log_x: Whether x is on a logarithmic axis.
+        log_y: Whether y is.
+        connected: Whether the front is one of these two objectives alone, so that what lies
+            between its points can be drawn.
+        caption: What to see in it.
+    """
+
+    title: str
+    x: Numbers = ()
+    y: Numbers = ()
+    front: tuple[int, ...] = ()
+    stopped: tuple[int, ...] = ()
+    infeasible: tuple[int, ...] = ()
+    x_direction: Direction = "minimize"
+    y_direction: Direction = "minimize"
+    x_label: str = "x"
+    y_label: str = "y"
+    log_x: bool = False
+    log_y: bool = False
+    connected: bool = True
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        assert len(self.x) == len(self.y), self.title
+
+
 Plot: TypeAlias = (
     Curves
     | Confusion
@@ -288,4 +331,5 @@ Plot: TypeAlias = (
     | History
     | ParallelCoordinates
     | SliceScatter
+    | TradeOff
 )

@@ -27,7 +27,7 @@ from modelscale.report.content import (
     Stats,
     Table,
 )
-from modelscale.report.figures import bars, classes, lines, regression, study
+from modelscale.report.figures import bars, classes, lines, regression, study, trade_off
 from modelscale.report.figures.drawing import FULL, HALF, Drawn, style
 from modelscale.report.tables import facts, laid_out
 
@@ -161,3 +161,4 @@ _draw.register(bars.draw_bars)
 _draw.register(study.draw_history)
 _draw.register(study.draw_parallel)
 _draw.register(study.draw_slice)
+_draw.register(trade_off.draw_trade_off)

@@ -6,12 +6,13 @@ trial's parameters are on disk before it starts, and its result before anybody i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from modelscale.errors import InputMissing
+from modelscale.errors import InputMissing, ModelscaleError
 from modelscale.runs import atomic
 from modelscale.runs.part import RESULT, RunPart
 from modelscale.runs.record import SCHEMA_VERSION, Record, read_model, utc_now
@@ -117,9 +118,15 @@ def read_trial(folder: Path) -> TrialRecord | None:
     Raises:
         DataError: If its file is damaged.
     """
-    for name in (RESULT, TRIAL_FILE):
-        try:
-            return read_model(TrialRecord, folder / name)
-        except InputMissing:
-            continue
-    return None  # killed before its parameters were written: it never began
+    try:
+        record = read_model(TrialRecord, folder / RESULT)
+    except InputMissing:
+        with suppress(InputMissing):
+            return read_model(TrialRecord, folder / TRIAL_FILE)
+        return None  # killed before its parameters were written: it never began
+    if record.started is None:
+        with suppress(ModelscaleError):  # a finished trial counts without its first file
+            begun = read_model(TrialRecord, folder / TRIAL_FILE)
+            told = {"started": begun.started, "attempts": begun.attempts}
+            return record.model_copy(update=told)
+    return record

@@ -68,18 +68,16 @@ class Model:
         return self.preprocessing.inverse_target(answers)
 
 
-def dump_model(replica: Replica, weights: Weights) -> dict[str, bytes]:
+def dump_model(replica: Replica, weights: Weights, layout: Layout) -> dict[str, bytes]:
     """Return the files `model.safetensors` and `model.json` of one trained replica.
 
     Args:
         replica: What was trained.
         weights: Its weights, stacked with K = 1.
+        layout: Of its network's parameters; the cohort's, which has the same structure.
     """
-    from modelscale.training.cohort import build_network
-
     data = replica.data
-    network = build_network(replica)
-    tensors = Layout.of(network).tensors(weights.theta_KP[0].cpu())
+    tensors = layout.tensors(weights.theta_KP[0].cpu())
     tensors |= {name: buffer_K[0].cpu() for name, buffer_K in weights.buffers_K.items()}
     facts = {
         "format": FORMAT,

@@ -14,7 +14,7 @@ from modelscale.training.replica import Replica, structure_of
 from modelscale.training.step import Stepper
 
 SIZES = (2, 4, 8, 16, 32, 64, 128)
-SAMPLE_S = 0.12
+SAMPLE_S = 0.06
 """Seconds that each size is timed for."""
 LEAST_GAIN = 1.05
 """A cohort must be this much faster than one replica after another to be preferred."""

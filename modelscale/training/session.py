@@ -114,7 +114,9 @@ class Session:
         }
         files = state.dump(self.trainer) | {SESSION: json.dumps(facts).encode()}
         if len(self.trainer.replicas) == 1:
-            files |= dump_model(self.trainer.replicas[0], self.trainer.shown())
+            files |= dump_model(
+                self.trainer.replicas[0], self.trainer.shown(), self.trainer.cohort.layout
+            )
         step = self.trainer.step
         self.store.save(step, files)
         self.store.point("last", step)

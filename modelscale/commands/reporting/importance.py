@@ -43,7 +43,10 @@ def importance(
     valued = [trial for trial in trials if trial.values and trial.values[0] is not None]
     if len(valued) < _LEAST:
         return Importance({}, f"Too few trials with a value: {len(valued)} of {_LEAST}.")
-    if experiment is not None and len(valued) >= _ENOUGH_FOR_PED_ANOVA:
+    keys = dict.fromkeys(key for trial in valued for key in trial.params)
+    having = {key: sum(key in trial.params for trial in valued) for key in keys}
+    everywhere = all(n == len(valued) for n in having.values())  # PED-ANOVA takes no others
+    if experiment is not None and everywhere and len(valued) >= _ENOUGH_FOR_PED_ANOVA:
         try:
             values = _ped_anova(valued, experiment, maximize)
         except (ModelscaleError, ValueError, RuntimeError):
@@ -54,13 +57,18 @@ def importance(
                 f"PED-ANOVA over {len(valued):,} trials: by how much the best tenth of them "
                 "is spread differently from all, each parameter for itself; adds up to 1.",
             )
-    keys = dict.fromkeys(key for trial in valued for key in trial.params)
-    return Importance(
-        _sorted({key: rank_association(*_column(valued, key)) for key in keys}),
+    told = (
         f"Strength of the rank relation over {len(valued):,} trials, each parameter for "
         "itself: |Spearman's ρ| for numbers, the correlation ratio η of ranks for choices. It "
-        "misses what is best in the middle of a range.",
+        "misses what is best in the middle of a range."
     )
+    if not everywhere:
+        told += " A parameter that only some trials have is judged among those trials."
+    rare = [key for key, n in having.items() if n < _LEAST]
+    if rare:
+        told += f" Fewer than {_LEAST} trials have {', '.join(rare)}."
+    measured = {key: rank_association(*_column(valued, key)) for key in keys if key not in rare}
+    return Importance(_sorted(measured), told)
 
 
 def rank_association(values: Sequence[Any], scores: Sequence[float]) -> float:

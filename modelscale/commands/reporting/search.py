@@ -13,6 +13,11 @@ from modelscale.commands.reporting.curves import by_epoch, series_of
 from modelscale.commands.reporting.importance import importance
 from modelscale.commands.reporting.reading import RunView
 from modelscale.commands.reporting.rereading import Reread
+from modelscale.commands.reporting.search_front import (
+    constraints_section,
+    front_section,
+    goals_of,
+)
 from modelscale.errors import ModelscaleError
 from modelscale.evaluation.metric_names import direction_of
 from modelscale.report import numbers
@@ -29,12 +34,13 @@ from modelscale.report.charts import (
 from modelscale.report.content import Block, Cell, Code, Paragraph, Section, Stat, Table
 from modelscale.runs.metric_log import read
 from modelscale.runs.part import METRICS
-from modelscale.runs.trials import TrialRecord, trial_folder
+from modelscale.runs.trials import TrialRecord, TrialState, trial_folder
 from modelscale.tensors import Task
 
 _MOST_CURVES = 8
 _LEARNING_AFTER = "tune.sampler.startup_trials"
 _DIVERGED = "diverged"
+_ABSENT = "–"
 _NO_SHARE = 1e-15  # a probability that changes nothing any more
 
 
@@ -57,6 +63,16 @@ class Study:
     direction: Literal["minimize", "maximize"]
     random: int
     best: int | None
+
+    @property
+    def feasible(self) -> tuple[float, ...]:
+        """Value of each trial that breaks no constraint; NaN for the others."""
+        pairs = zip(self.trials, self.values, strict=True)
+        return tuple(math.nan if t.state == "infeasible" else v for t, v in pairs)
+
+    def indices(self, state: TrialState) -> tuple[int, ...]:
+        """Return the trials that ended in a state."""
+        return tuple(i for i, trial in enumerate(self.trials) if trial.state == state)
 
 
 def study_of(view: RunView) -> Study:
@@ -96,17 +112,23 @@ def search_sections(view: RunView, study: Study, again: Reread) -> tuple[Section
     if not study.trials:
         told = Paragraph("No trial has begun yet.")
         return (Section("Search", (told,)),)
-    several = any(len(trial.values) > 1 for trial in study.trials)
+    goals = goals_of(view, again.experiment, study.metric, study.direction)
+    several = len(goals.names) > 1
     note = f"Of several objectives the first is shown: {study.metric}." if several else ""
     sections = [
         Section("Search", (_history(study), _curves(view, study), _by_state(study)), note),
         Section("Hyper-parameters", _parameters(view, study, again)),
         Section(
             "Trials",
-            (_trials(study),),
+            (_trials(study, goals.names),),
             "Best first; the whole ones before those that did not end.",
         ),
     ]
+    found = constraints_section(study.trials, again.experiment)
+    if found is not None:
+        sections.insert(0, found)
+    if several:
+        sections.insert(0, front_section(view, study.trials, goals))
     if study.best is not None:
         sections.insert(0, _winner(view, study))
     return tuple(sections)
@@ -163,20 +185,23 @@ def _history(study: Study) -> History:
         if study.random > 1
         else ""
     )
-    stopped = tuple(i for i, trial in enumerate(study.trials) if trial.state == "stopped")
+    stopped, infeasible = study.indices("stopped"), study.indices("infeasible")
     if stopped:
         told += (
             " A trial that was stopped early is shown with the best value that it had reached."
         )
+    if any(math.isfinite(study.values[i]) for i in infeasible):
+        told += " An infeasible trial never counts as the best."
     return History(
         "Value of each trial",
         study.values,
         tuple(so_far),
-        random_search(study.values[: study.random], maximize) if study.random > 1 else (),
+        random_search(study.feasible[: study.random], maximize) if study.random > 1 else (),
         stopped,
         study.direction,
         study.metric,
         told.strip(),
+        infeasible,
     )
 
 
@@ -222,20 +247,37 @@ def _parameters(view: RunView, study: Study, again: Reread) -> tuple[Block, ...]
         (BarSeries("importance", tuple(found.values.values())),) if found.values else (),
         caption=found.method,
     )
+    left_out = _left_out(study)
     together = ParallelCoordinates(
         "All trials through all hyper-parameters",
         tuple(axes.values()),
-        study.values,
+        study.feasible,
         study.direction,
         study.metric,
+        left_out,
     )
-    slices = [
-        SliceScatter(
-            axis.name, axis.values, study.values, axis.log, study.direction, study.metric
-        )
-        for axis in axes.values()
-    ]
-    return (bars, together, *slices)
+    return (bars, together, *(_slice(study, axis, left_out) for axis in axes.values()))
+
+
+def _slice(study: Study, axis: Axis, left_out: str) -> SliceScatter:
+    """Return the trials that have a parameter, against it."""
+    there = [i for i, trial in enumerate(study.trials) if axis.name in trial.params]
+    absent = len(study.trials) - len(there)
+    told = f"Only {len(there):,} of {len(study.trials):,} trials have it." if absent else ""
+    return SliceScatter(
+        axis.name,
+        tuple(axis.values[i] for i in there),
+        tuple(study.feasible[i] for i in there),
+        axis.log,
+        study.direction,
+        study.metric,
+        " ".join(filter(None, (told, left_out))),
+    )
+
+
+def _left_out(study: Study) -> str:
+    n = sum(math.isfinite(study.values[i]) for i in study.indices("infeasible"))
+    return f"Infeasible trials are left out: {n:,}." if n else ""
 
 
 def _axis(view: RunView, study: Study, key: str) -> Axis:
@@ -246,20 +288,21 @@ def _axis(view: RunView, study: Study, key: str) -> Axis:
     if numeric and view.settings.get(f"tune.space.{key}.choices") is None:
         values = tuple(math.nan if v is None else float(v) for v in raw)
         return Axis(key, values, bool(view.settings.get(f"tune.space.{key}.log")))
-    return Axis(key, tuple("–" if v is None else _word(v) for v in raw))
+    return Axis(key, tuple(_ABSENT if v is None else _word(v) for v in raw))
 
 
-def _trials(study: Study) -> Table:
+def _trials(study: Study, names: Sequence[str]) -> Table:
     keys = list(dict.fromkeys(key for trial in study.trials for key in trial.params))
     rows: list[tuple[Cell, ...]] = []
     order = _ranked(study, whole_first=True)
     for index in order:
         trial = study.trials[index]
         value = None if math.isnan(study.values[index]) else study.values[index]
+        others = [*trial.values[1:], *[None] * len(names)][: len(names) - 1]
         state = f"{trial.state}: {trial.error}" if trial.error else trial.state
         params = [_cell(trial.params.get(key)) for key in keys]
-        rows.append((str(trial.number), state, value, trial.steps, *params))
-    head = ("Trial", "State", study.metric, "Steps", *keys)
+        rows.append((str(trial.number), state, value, *others, trial.steps, *params))
+    head = ("Trial", "State", study.metric, *names[1:], "Steps", *keys)
     best = order.index(study.best) if study.best is not None else None
     return Table(head, tuple(rows), highlight=best)
 
@@ -322,5 +365,7 @@ def _word(value: Any) -> str:
 
 
 def _cell(value: Any) -> Cell:
+    if value is None:
+        return None
     plain = isinstance(value, int | float | str) and not isinstance(value, bool)
     return value if plain else _word(value)

@@ -25,6 +25,7 @@ from modelscale.report.figures.drawing import (
     set_log,
     tick,
 )
+from modelscale.report.figures.endings import by_ending, mark_trials
 from modelscale.report.figures.palette import INK, MUTED, REST, SERIES, SURFACE
 from modelscale.report.numbers import significant
 from modelscale.report.thinning import curve_rows, has_logarithm, plottable, scatter_rows
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _NO_TRIALS = "No trial has finished yet."
 _MOST_LINES = 500
 _MOST_CHOICES = 12
+_BELOW = -0.12  # where lines pass an axis on which they have no value
 _FEW = 6  # numbers that are rather choices: each gets its tick
 
 
@@ -43,10 +45,11 @@ def draw_history(block: History, width: int) -> Drawn:
     if not any(map(plottable, block.values)):
         return Drawn(None, _NO_TRIALS)
     axes = new_axes(width, 300, "trial", block.metric)
-    stopped = set(block.stopped)
     rows = scatter_rows(len(block.values))
-    _trials(axes, block, [i for i in rows if i not in stopped], "trial", hollow=False)
-    _trials(axes, block, [i for i in rows if i in stopped], "stopped early", hollow=True)
+    known = [i for i in rows if plottable(block.values[i])]
+    groups = by_ending(known, block.stopped, block.infeasible)
+    for ending, members in groups.items():
+        mark_trials(axes, members, [block.values[i] for i in members], ending)
     _stairs(axes, block.random_best, "random search, best so far", REST, dashed=True)
     _stairs(axes, block.best_so_far, "best so far", SERIES[0], dashed=False)
     every = [*block.values, *block.best_so_far, *block.random_best]
@@ -108,7 +111,9 @@ def draw_parallel(block: ParallelCoordinates, width: int) -> Drawn:
         for axis in block.axes
     ]
     last = (block.metric, _scale(Axis(block.metric, tuple(block.scores[i] for i in shown))))
-    scales = [(name, scale) for name, scale in (*columns, last) if scale is not None]
+    scales = [
+        (name, _with_absent(scale)) for name, scale in (*columns, last) if scale is not None
+    ]
     if not shown or len(scales) < 2:
         return Drawn(None, _NO_TRIALS)
     axes = new_axes(width, 340)
@@ -121,7 +126,7 @@ def draw_parallel(block: ParallelCoordinates, width: int) -> Drawn:
     for place, (name, scale) in enumerate(scales):
         _upright(axes, place, name, scale, 2 * width // (13 * len(scales)))
     axes.set_xlim(-0.35, len(scales) - 0.65)
-    axes.set_ylim(-0.12, 1.16)
+    axes.set_ylim(_BELOW - 0.05, 1.16)
     notes: tuple[str, ...] = (
         f"Orange: the best trial. Blue: the best {top:,} of {len(scored):,}.",
     )
@@ -172,6 +177,14 @@ def _scale(axis: Axis) -> _Scale | None:
     return _Scale(raw, place, labels, [])
 
 
+def _with_absent(scale: _Scale) -> _Scale:
+    """Return a scale on which trials without a value have a place too, below all others."""
+    if not any(at != at for at in scale.place):
+        return scale
+    place = [_BELOW if at != at else at for at in scale.place]
+    return scale._replace(place=place, labels=[(_BELOW, "absent"), *scale.labels])
+
+
 def _choices(words: list[str]) -> _Scale:
     """Return the scale of words, in the order of their first letters and numbers."""
     names = sorted(set(words), key=lambda word: (len(word), word))
@@ -198,21 +211,6 @@ def _best_first(scores: Sequence[float], direction: Direction) -> list[int]:
     """Return indices from the best score to the worst; the earlier of equals is first."""
     sign = 1 if direction == "minimize" else -1
     return sorted(range(len(scores)), key=lambda i: sign * scores[i])
-
-
-def _trials(axes: Axes, block: History, rows: list[int], label: str, *, hollow: bool) -> None:
-    rows = [i for i in rows if plottable(block.values[i])]
-    if not rows:
-        return
-    axes.scatter(
-        rows,
-        [block.values[i] for i in rows],
-        s=24,
-        facecolors="none" if hollow else REST,
-        edgecolors=REST if hollow else "none",
-        linewidths=1.2 if hollow else 0,
-        label=label,
-    )
 
 
 def _stairs(

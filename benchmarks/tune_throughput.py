@@ -1,0 +1,238 @@
+"""The same search by `modelscale tune` and by Optuna with the objectives that people write.
+
+    python benchmarks/tune_throughput.py [--quick]
+
+64 trials of learning rate, dropout and weight decay (AdamW), the same epochs, batches and rows,
+TPE with the same start-up trials; one thread, CPU time (imports, reading the data and writing
+the run tree are ours to pay; the objectives below keep nothing). The searches' mean best
+validation accuracy is shown, since a faster search that finds less would be no gain.
+"""
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import torch
+from timing import UNITS, machine, spread
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from modelscale.commands.assembly import Assembly
+from modelscale.commands.experiment import Experiment
+from modelscale.commands.launching import Request, prepare
+from modelscale.commands.tune import tune
+from modelscale.spec.loader import load_text
+
+TRIALS = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """A search.
+
+    Attributes:
+        name: In the table.
+        model: The network, as YAML.
+        batch: Examples of a step.
+        epochs: Of a trial.
+    """
+
+    name: str
+    model: str
+    batch: int
+    epochs: int
+
+    def spec(self, sampler: str, early_stop: str, trials: int) -> str:
+        """Return the YAML of the search."""
+        return f"""
+data: {{source: digits, split: {{test: 0.2, validation: 0.2, seed: 0}}}}
+model: {self.model}
+optimizer: {{kind: adamw}}
+metrics: [accuracy]
+train: {{epochs: {self.epochs}, batch_size: {self.batch}, checkpoint_s: 600}}
+tune:
+  metric: validation/accuracy
+  sampler: {sampler}
+  {early_stop}
+  n_trials: {trials}
+  confirm_seeds: 0
+  space:
+    optimizer.lr: {{low: 1e-4, high: 1e-1, log: true}}
+    optimizer.weight_decay: {{low: 1e-5, high: 1e-1, log: true}}
+    model.dropout: {{low: 0.05, high: 0.5}}
+"""
+
+
+def perceptron(width: int, batch: int) -> Case:
+    """Return the search of a perceptron with two hidden layers."""
+    model = f"{{kind: mlp, hidden: [{width}, {width}], dropout: 0.1}}"
+    return Case(f"mlp 64-{width}-{width}-10, batch {batch}", model, batch, 10)
+
+
+CASES = (
+    perceptron(64, 32),
+    perceptron(128, 64),
+    perceptron(512, 128),
+    Case(
+        "cnn 8×8, channels 8-16, batch 64",
+        "{kind: cnn, channels: [8, 16], dropout: 0.1}",
+        64,
+        6,
+    ),
+)
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def note(self, text: str) -> None:
+        """Hear nothing."""
+
+    detail = warn = note
+
+    @contextlib.contextmanager
+    def progress(self, label: str, total: float) -> Iterator["Silent"]:
+        """Show nothing."""
+        del label, total
+        yield self
+
+    def update(self, done: float, text: str = "") -> None:
+        """Hear nothing."""
+
+
+def request(case: Case, root: Path, sampler: str, early_stop: str, trials: int) -> Request:
+    """Return the command line of a search."""
+    loaded = load_text(case.spec(sampler, early_stop, trials), "benchmark", Experiment)
+    return Request("tune", loaded, "search", root, (), threads=1)
+
+
+def ours(case: Case, sampler: str, early_stop: str, trials: int) -> float:
+    """Return the best validation accuracy that `modelscale tune` finds."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = tune(request(case, Path(folder), sampler, early_stop, trials), Silent())
+    return float(found.document["best"]["value"])
+
+
+def optunas(case: Case, assembly: Assembly, loop: Callable[..., float], trials: int) -> float:
+    """Return the best validation accuracy that Optuna finds with an objective."""
+    sampler = optuna.samplers.TPESampler(seed=0, multivariate=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        lr = trial.suggest_float("lr", 1e-4, 1e-1, log=True)
+        decay = trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True)
+        dropout = trial.suggest_float("dropout", 0.05, 0.5)
+        network = network_of(assembly, dropout)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=decay)
+        return loop(case, assembly, network, optimizer)
+
+    study.optimize(objective, n_trials=trials)
+    return float(study.best_value)
+
+
+def network_of(assembly: Assembly, dropout: float) -> torch.nn.Module:
+    """Return the very network that the search trains."""
+    model = assembly.experiment.model.model_copy(update={"dropout": dropout})
+    data = assembly.data(0, model.encoding)
+    return model.build(data.inputs, data.targets)
+
+
+def with_loader(
+    case: Case, assembly: Assembly, network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> float:
+    """Train with the DataLoader that most people write; return the best accuracy."""
+    x, y, x_valid, y_valid = parts(assembly)
+    loader = DataLoader(TensorDataset(x, y), batch_size=case.batch, shuffle=True)
+    valid = DataLoader(TensorDataset(x_valid, y_valid), batch_size=case.batch)
+    best = 0.0
+    for _ in range(case.epochs):
+        network.train()
+        for x_B, y_B in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(network(x_B), y_B).backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            right = sum((network(x_B).argmax(1) == y_B).sum().item() for x_B, y_B in valid)
+        best = max(best, right / len(y_valid))
+    return best
+
+
+def with_tensors(
+    case: Case, assembly: Assembly, network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> float:
+    """Train on tensors that are where the network is; return the best accuracy."""
+    x, y, x_valid, y_valid = parts(assembly)
+    best = 0.0
+    for _ in range(case.epochs):
+        network.train()
+        for rows in torch.randperm(len(y)).split(case.batch):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            best = max(best, (network(x_valid).argmax(1) == y_valid).float().mean().item())
+    return best
+
+
+def parts(assembly: Assembly) -> tuple[torch.Tensor, ...]:
+    """Return inputs and classes of the training and validation parts."""
+    data = assembly.data(0, "onehot")
+    train, valid = data.rows["train"], data.rows["validation"]
+    return data.x.take(train), data.y[train], data.x.take(valid), data.y[valid]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="16 trials, 2 repetitions")
+    quick = parser.parse_args().quick
+    trials, repetitions = (16, 2) if quick else (TRIALS, 3)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    print(f"{machine()}\n{trials} trials a search, {repetitions} searches; {UNITS}\n")
+    for case in CASES:
+        compare(case, trials, repetitions)
+
+
+def compare(case: Case, trials: int, repetitions: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tpe = request(case, Path(folder), "tpe", "", trials)
+        assembly = prepare(tpe, Silent())
+    halving = "early_stop: {kind: successive_halving, first: 2, reduction: 3}"
+    contenders: dict[str, Callable[[], float]] = {
+        "modelscale tune, tpe": lambda: ours(case, "tpe", "", trials),
+        "… with successive halving": lambda: ours(case, "tpe", halving, trials),
+        "modelscale tune, random": lambda: ours(case, "random", "", trials),
+        "Optuna, tensors in place": lambda: optunas(case, assembly, with_tensors, trials),
+        "Optuna, DataLoader": lambda: optunas(case, assembly, with_loader, trials),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repetitions):
+        for name, search in contenders.items():
+            start = time.process_time()
+            found[name].append(search())
+            seconds[name].append(time.process_time() - start)
+    tensors = spread(seconds["Optuna, tensors in place"]).middle
+    loader = spread(seconds["Optuna, DataLoader"]).middle
+    print(case.name)
+    print(f"  {'':28} {'seconds':>14}  over tensors  over DataLoader  best accuracy")
+    for name in contenders:
+        middle, half = spread(seconds[name])
+        best = sum(found[name]) / repetitions
+        print(
+            f"  {name:28} {middle:7.2f} ± {half:4.2f}  {tensors / middle:10.2f}×  "
+            f"{loader / middle:13.2f}×  {best:.4f}",
+            flush=True,
+        )
+    print()
+
+
+if __name__ == "__main__":
+    main()
