@@ -33,7 +33,7 @@ _DIFFERS = {
     *("seconds", "started", "attempts", "created", "updated", "finished"),
     *("run", "git_commit"),  # its folder's name has the time, and somebody may commit meanwhile
 }
-_OWN = {".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
+_OWN = {"study.db", ".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
 
 SPEC = """
 version: 1

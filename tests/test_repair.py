@@ -8,9 +8,13 @@ import optuna
 import pytest
 from command_line import SPECS, cli
 
+from modelscale.commands.aims import Aims
+from modelscale.commands.experiment import Experiment
+from modelscale.commands.study_files import aims_without_data, write_study
 from modelscale.runs.folder import RunFolder
 from modelscale.runs.lock import RunLock
 from modelscale.runs.trials import begin_trial, read_trials
+from modelscale.spec.loader import load
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,17 @@ def test_optuna_agrees_with_the_ledger(search):
     assert [t.values[0] for t in found.get_trials()] == [r.values[0] for r in records]
     assert all(record.started for record in records)
     assert all(t.datetime_start.year > 2000 for t in found.get_trials())
+
+
+def test_search_and_repair_write_the_same(search):
+    assert repair(search).code == 0
+    written = [(search / name).read_bytes() for name in ("study.db", "trials.csv")]
+    experiment = load(search / "spec.resolved.yaml", Experiment).spec
+    aims = Aims.of(experiment.tune, "classification")
+    assert aims == aims_without_data(experiment)
+    with RunLock(search):
+        write_study(RunFolder.read(search), experiment, aims)
+    assert [(search / name).read_bytes() for name in ("study.db", "trials.csv")] == written
 
 
 def test_damaged_trial_is_named_and_left_alone(search):

@@ -30,6 +30,7 @@ from modelscale.report.charts import (
     Scatter,
     Series,
     SliceScatter,
+    TradeOff,
 )
 from modelscale.report.content import (
     Block,
@@ -91,6 +92,7 @@ def plots(label="a", values=(0.3, 0.2, 0.5, nan)):
         ),
         SliceScatter(label, values, values, log=True, metric=label),
         SliceScatter(label, (label, "b", "b", "c"), values, metric=label),
+        TradeOff(label, values, values, (1,), (0,), (2,), x_label=label, log_x=True),
     )
 
 
@@ -113,6 +115,7 @@ EMPTY: tuple[Block, ...] = (
     History("History"),
     ParallelCoordinates("Coordinates"),
     SliceScatter("Slice"),
+    TradeOff("Front"),
 )
 
 

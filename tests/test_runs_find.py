@@ -46,7 +46,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             trial.checkpoints().point("last", 5)
             record = TrialRecord(number=number, state="complete", params={}, values=(1.0,))
             finish_trial(trial, record)
-        study.finish("done", {"best_trial": 1})
+        study.finish("done", {"best": {"trial": 1}})
     return root
 
 
@@ -87,8 +87,8 @@ def test_study_means_its_best_trial(root: Path) -> None:
 def test_damaged_best_trial_is_told(root: Path, best: object) -> None:
     path = find_run(Path("search"), root) / "run.json"
     content = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**content, "result": {"best_trial": best}}))
-    with pytest.raises(DataError, match="best_trial"):
+    path.write_text(json.dumps({**content, "result": {"best": {"trial": best}}}))
+    with pytest.raises(DataError, match=r"best\.trial"):
         find_checkpoint(path.parent)
 
 

@@ -139,7 +139,8 @@ def test_every_checkpoint_of_a_run_that_diverges_is_finite(tmp_path: Path) -> No
 def test_command_ends_with_10_and_names_step_and_rows() -> None:
     with workplace() as work:
         table = write_table(work / "table.csv", odd=HUGE)
-        run = program("train", table, ("data.standardize=false", "model.norm=none"))
+        changes = ("data.standardize=false", "model.norm=none", "optimizer.lr=1e6")
+        run = program("train", table, changes)
         folder = fresh(work / "folder")
         code, output = in_child(lambda: run(folder), work)
         assert code == 10, output

@@ -55,9 +55,14 @@ class Aims:
         return tuple(value if math.isfinite(value) else None for value in found)
 
     def missed(self, measured: dict[str, float]) -> tuple[float, ...]:
-        """Return how far each bound on something measured is missed; 0 or less is kept."""
-        known = {name: bound for name, bound in self.bounds.items() if name in measured}
-        return violations(known, measured)
+        """Return how far each bound is missed; 0 or less is kept, or not yet measured."""
+        missed: list[float] = []
+        for name, bound in self.bounds.items():
+            if name in measured:
+                missed += violations({name: bound}, measured)
+            else:
+                missed += [0.0] * ((bound.at_most is not None) + (bound.at_least is not None))
+        return tuple(missed)
 
     def scores(self, measured: dict[int, dict[str, float]]) -> dict[int, float]:
         """Return a score for each of some rivals at one epoch, larger for better.

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from modelscale.runs.folder import RunFolder
+from modelscale.runs.part import RunPart
 from modelscale.tuning.batching import batches
 from modelscale.tuning.section import TuneSection
 
@@ -30,22 +30,20 @@ class Width:
     threads: int
 
 
-def together(run: RunFolder, assembly: Assembly, section: TuneSection) -> int:
+def together(place: RunPart, assembly: Assembly, section: TuneSection) -> int:
     """Return how many trials train together, and set the threads.
 
     A trial is as many replicas as there are folds.
     """
     from modelscale.training.determinism import use_threads
 
-    path = run.path / PLAN
+    path = place.path / PLAN
     if path.is_file():
         width = Width(**json.loads(path.read_bytes()))
     else:
         width = _measured(assembly, section)
-        run.write(PLAN, json.dumps(asdict(width)).encode())
-    threads = assembly.threads or width.threads
-    use_threads(threads)
-    run.note_threads(threads)
+        place.write(PLAN, json.dumps(asdict(width)).encode())
+    use_threads(assembly.threads or width.threads)
     return max(1, width.cohort // assembly.folds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -13,7 +13,6 @@ from modelscale.commands.aims import Aims, measured_of_network
 from modelscale.commands.search_width import together
 from modelscale.commands.telling import Listener
 from modelscale.errors import ModelscaleError
-from modelscale.runs.folder import RunFolder
 from modelscale.runs.metric_log import read
 from modelscale.runs.part import METRICS, RunPart
 from modelscale.runs.trials import (
@@ -67,11 +66,12 @@ class Search:
 
     Attributes:
         seconds: Training time so far, earlier sessions included.
+        ended: Why there are no more trials.
     """
 
     def __init__(
         self,
-        run: RunFolder,
+        place: RunPart,
         assembly: Assembly,
         section: TuneSection,
         stop: StopRequest,
@@ -80,8 +80,9 @@ class Search:
         from modelscale.training.scoring import Monitor
         from modelscale.training.session import Goal
 
-        self.run, self.assembly, self.section = run, assembly, section
+        self.place, self.assembly, self.section = place, assembly, section
         self.stop, self.tell, self.together = stop, tell, 1
+        self.ended: Literal["n_trials", "time", "exhausted"] = "n_trials"
         # Without the search itself, whose space need not be checked again for every trial.
         self.base = assembly.experiment.model_copy(update={"tune": None})
         self.aims = Aims.of(section, assembly.loaded.task)
@@ -93,7 +94,7 @@ class Search:
         self.queue = starting_points(section, assembly.experiment)
         self.records: dict[int, TrialRecord] = {
             record.number: record
-            for record in read_trials(run.path)
+            for record in read_trials(place.path)
             if record.state != "running"
         }
         self.curves: dict[int, Curve] = {n: self._curve(n) for n in self.records}
@@ -103,20 +104,22 @@ class Search:
     def run_all(self) -> list[TrialRecord]:
         """Propose and train until there are `n_trials`; return all trials by number."""
         total = self.section.n_trials
-        self.together = together(self.run, self.assembly, self.section)
+        self.together = together(self.place, self.assembly, self.section)
         with self.tell.progress("trials", total) as progress:
             for numbers in batches(total, self.together, self.section.sampler):
                 if all(number in self.records for number in numbers):
                     continue
-                self.run.part.remove("winner")  # of a shorter search
+                self.place.remove("winner")  # of a shorter search
                 if self._time_is_up():
+                    self.ended = "time"
                     self.tell.warn(f"time is up after {len(self.records)} of {total} trials")
                     break
                 if self._run_batch(numbers) < len(numbers):
+                    self.ended = "exhausted"
                     self.tell.warn(f"all points of the space are tried: {len(self.records)}")
                     break
                 progress.update(len(self.records), self._best())
-        self.run.part.remove("cohorts")  # with what interrupted removals have left in it
+        self.place.remove("cohorts")  # with what interrupted removals have left in it
         return [self.records[number] for number in sorted(self.records)]
 
     def _time_is_up(self) -> bool:
@@ -154,15 +157,15 @@ class Search:
         without a result: a longer search begins its last batch again.
         """
         left = [trial for trial in trials if trial.number not in self.records]
-        begun = (self.run.path / _cohort_name(trials)).is_dir()
+        begun = (self.place.path / _cohort_name(trials)).is_dir()
         return trials if left and begun else left
 
     def _begin(self, number: int, params: Params) -> Begun | None:
         """Note a trial's parameters; what cannot or need not be trained ends at once."""
         if number in self.records:
-            part = self.run.sub(f"{TRIALS}/{number:04d}")
+            part = self.place.sub(f"{TRIALS}/{number:04d}")
         else:
-            part = begin_trial(self.run.part, number, params)
+            part = begin_trial(self.place, number, params)
         ended = TrialRecord(number=number, params=params, state="failed")
         try:
             variant = apply(self.base, params)
@@ -196,7 +199,7 @@ class Search:
             [replica for trial in trials for replica in trial.replicas],
             self.goal,
             self.assembly.device,
-            self.run.sub(name).checkpoints(),
+            self.place.sub(name).checkpoints(),
             logs,
             self.stop,
         )
@@ -220,7 +223,7 @@ class Search:
             own = [outcomes[k * folds + fold] for fold in range(folds)]
             self._save_model(trial, own, session.trainer.cohort.layout)
             self._keep(trial, own, session.seconds / len(trials))
-        self.run.part.remove(name)
+        self.place.remove(name)
 
     def _given_up(self, epoch: int, living: list[Begun]) -> list[int]:
         """Return the numbers of the trials that the early-stopping rule gives up.
@@ -317,7 +320,7 @@ class Search:
 
     def _curve(self, number: int) -> Curve:
         """Return what was measured of a trial by epoch, as its own log has it."""
-        lines = read(trial_folder(self.run.path, number) / METRICS)
+        lines = read(trial_folder(self.place.path, number) / METRICS)
         return {
             line["epoch"]: {
                 key: math.nan if value is None else value

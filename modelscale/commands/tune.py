@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +13,9 @@ from modelscale.commands.documents import clean
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.inner_folds import with_inner_folds
 from modelscale.commands.launching import Request, opened, prepare, run_digest
+from modelscale.commands.random_search import random_search
 from modelscale.commands.searching import Search
+from modelscale.commands.study_files import write_study
 from modelscale.commands.telling import Listener
 from modelscale.commands.train import model_facts
 from modelscale.commands.winner import Retrained, fresh_seeds, retrain
@@ -74,22 +74,29 @@ def tune(request: Request, tell: Listener) -> Tuned:
     digest = run_digest(request, assembly.loaded.raw.fingerprint)
 
     def wants_more(run: RunFolder) -> bool:
-        had = run.record.result.get("trials", {}).get("total", section.n_trials)
-        return run.record.status == "done" and bool(had < section.n_trials)
+        result = run.record.result
+        had = result.get("trials", {}).get("total", section.n_trials)
+        time_is_up = section.timeout_s is not None and result["seconds"] >= section.timeout_s
+        over = result.get("ended") == "exhausted" or time_is_up
+        return run.record.status == "done" and bool(had < section.n_trials) and not over
 
     with opened(request, assembly, digest, tell, wants_more) as (run, stop):
         if not run.finished:
             searched = assembly
             if section.folds is not None:
                 searched = with_inner_folds(assembly, section.folds)
-            search = Search(run, searched, section, stop, tell)
+            search = Search(run.part, searched, section, stop, tell)
             trials = search.run_all()
+            rival = None
+            if section.baseline:
+                rival = random_search(run, searched, section, stop, tell)
             found = _choose(run, assembly, section, trials)
             seeds = fresh_seeds(assembly, section.confirm_seeds)
             if section.folds is not None:  # no trial's model has seen all training rows
                 seeds.insert(0, assembly.experiment.seed)
             again = retrain(run, assembly, found.variant, seeds, search.goal, stop)
             document = _document(run, assembly, section, found, again)
+            document |= {"random_search": rival, "ended": search.ended}
             run.finish("done", document | {"seconds": round(search.seconds, 3)})
         elif run.record.status == "diverged":
             raise Diverged(f"{run.path}: {run.record.result.get('error', 'diverged')}")
@@ -143,14 +150,14 @@ def _choose(
         Diverged: If no trial came to a feasible end with finite values.
     """
     aims = Aims.of(section, assembly.loaded.task)
-    run.write("trials.csv", _table(trials, section, aims))
+    write_study(run, assembly.experiment, aims)
     complete = [t for t in trials if t.state == "complete" and None not in t.values]
     if not complete:
         raise Diverged("no trial came to a feasible end with finite values; see trials.csv")
     points = [tuple(v for v in t.values if v is not None) for t in complete]
     front = [complete[place] for place in pareto_front(points, aims.maximize)]
     sign = 1 if aims.maximize[0] else -1
-    best = max(complete, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
+    best = max(front, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
     variant = apply(assembly.experiment, best.params).model_copy(update={"tune": None})
     run.write("best.yaml", dump(variant).encode())
     return Choice(trials, best, front, variant)
@@ -225,23 +232,3 @@ def _save_best(run: RunFolder, step: int, files: Mapping[str, bytes]) -> None:
     store.save(step, dict(files))
     store.point("best", step)
     store.prune(keep={step}, newest=1)
-
-
-def _table(trials: list[TrialRecord], section: TuneSection, aims: Aims) -> bytes:
-    """Return `trials.csv`: one row a trial."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", *aims.names, "steps", *section.space, "error"])
-    for trial in trials:
-        values = [_cell(value) for value in trial.values or [None] * len(aims.names)]
-        params = [_cell(trial.params.get(key)) for key in section.space]
-        table.writerow(
-            [trial.number, trial.state, *values, _cell(trial.steps), *params, trial.error]
-        )
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -42,6 +42,10 @@ class LossSpec(Component):
             targets_N: (N,) int64 class indices, or (N, T) float32 target values.
         """
 
+    def mean(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
+        """Return the mean of `per_example`, (); a loss may have a shorter way to it."""
+        return self.per_example(outputs_NO, targets_N).mean()
+
     @abstractmethod
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         """Return class probabilities (…, N, C), or target values (…, N, T)."""

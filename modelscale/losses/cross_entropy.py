@@ -46,5 +46,12 @@ class CrossEntropy(LossSpec):
             reduction="none",
         )
 
+    def mean(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        if as_tensor(self.class_weights, outputs_NO.device) is not None:
+            return self.per_example(outputs_NO, targets_N).mean()
+        return F.cross_entropy(outputs_NO, targets_N, label_smoothing=self.label_smoothing)
+
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         return outputs_NO.softmax(-1)

@@ -32,29 +32,32 @@ def adam_step(theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: i
 
 def adam_rows(
     theta: Tensor, grad: Tensor, slots: Slots, hypers: list[dict[str, float]], step: int
-) -> None:
+) -> bool:
     """Take the step of each row with torch's fused kernel: one pass over the memory.
 
-    Decays by the rows' `weight_decay`, decoupled, where there is one.
+    Decays by the rows' `weight_decay`, decoupled, where there is one. The kernel is called
+    without `torch.optim` around it, which costs more than a small network's whole update.
+
+    Returns:
+        Whether it was done; False where this torch has no such kernel.
     """
     import torch
-    from torch.optim.adamw import adamw
 
-    mean, square = slots["mean"], slots["square"]
-    for k, row in enumerate(hypers):
-        adamw(
-            [theta[k]],
-            [grad[k]],
-            [mean[k]],
-            [square[k]],
-            [],
-            [torch.tensor(float(step - 1), device=theta.device)],
-            fused=True,
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is None:
+        return False
+    taken = [torch.tensor(float(step), device=theta.device)]
+    parts = (theta, grad, slots["mean"], slots["square"])
+    rows = zip(*(part.unbind() for part in parts), strict=True)
+    for numbers, (theta_P, grad_P, mean_P, square_P) in zip(hypers, rows, strict=True):
+        kernel(
+            *([theta_P], [grad_P], [mean_P], [square_P], [], taken),
+            lr=numbers["lr"],
+            beta1=numbers["beta1"],
+            beta2=numbers["beta2"],
+            weight_decay=numbers.get("weight_decay", 0.0),
+            eps=numbers["eps"],
             amsgrad=False,
-            beta1=row["beta1"],
-            beta2=row["beta2"],
-            lr=row["lr"],
-            weight_decay=row.get("weight_decay", 0.0),
-            eps=row["eps"],
             maximize=False,
         )
+    return True

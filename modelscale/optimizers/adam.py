@@ -42,5 +42,4 @@ class Adam(OptimizerSpec):
         hypers: list[dict[str, float]],
         step: int,
     ) -> bool:
-        _adam.adam_rows(theta, grad, slots, hypers, step)
-        return True
+        return _adam.adam_rows(theta, grad, slots, hypers, step)

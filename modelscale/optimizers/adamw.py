@@ -46,5 +46,4 @@ class Adamw(OptimizerSpec):
         hypers: list[dict[str, float]],
         step: int,
     ) -> bool:
-        _adam.adam_rows(theta, grad, slots, hypers, step)
-        return True
+        return _adam.adam_rows(theta, grad, slots, hypers, step)

@@ -139,11 +139,12 @@ def _own_checkpoint(folder: Path) -> Path | None:
 
 def _best_trial(path: Path) -> Path | None:
     """Return the folder of a study's best trial, None if it is not known (yet)."""
-    number = read_record(path).result.get("best_trial")
+    best = read_record(path).result.get("best")
+    number = best.get("trial") if isinstance(best, dict) else None
     if number is None:
         return None
     if not isinstance(number, int) or number < 0:
-        raise DataError(f"{path / RUN_FILE}: damaged: best_trial is {number!r}")
+        raise DataError(f"{path / RUN_FILE}: damaged: best.trial is {number!r}")
     trial = trial_folder(path, number)
     if not trial.is_dir():
         raise InputMissing(f"{path}: the best trial is {number}, but {trial} is not there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,10 +101,9 @@ def best_threads(replicas: list[Replica], device: torch.device) -> int:
     many = torch.get_num_threads()
     if many == 1 or device.type != "cpu":
         return many
-    cohort = Cohort.start(replicas, device)
-    together_s = _step_seconds(cohort)
+    together_s = _wall_seconds(replicas, device)
     torch.set_num_threads(1)
-    alone_s = _step_seconds(Cohort.start(replicas, device))
+    alone_s = _wall_seconds(replicas, device)
     torch.set_num_threads(many)
     return many if alone_s > LEAST_THREAD_GAIN * together_s else 1
 
@@ -125,18 +124,26 @@ def _free_memory_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _step_seconds(cohort: Cohort) -> float:
-    """Return the median seconds of a step, over a few dozen at most."""
+def _wall_seconds(replicas: list[Replica], device: torch.device) -> float:
+    return _step_seconds(Cohort.start(replicas, device), time.perf_counter)
+
+
+def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> float:
+    """Return the seconds of a step: the lower quartile of a few dozen at most."""
     cohort.network.train()
     stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, 0, cohort.device)
     steps = cohort.replicas[0].steps_per_epoch
+    on_cpu = cohort.device.type == "cpu"
+    # One thread's own time leaves out what other programs take of the core.
+    alone = on_cpu and torch.get_num_threads() == 1
+    clock = clock or (time.thread_time if alone else time.perf_counter)
     durations: list[float] = []
     begin = time.perf_counter()
     while len(durations) < 3 or time.perf_counter() - begin < SAMPLE_S:
-        start = time.perf_counter()
+        start = clock()
         stepper.take(epoch.batches(len(durations) % steps), len(durations) + 1)
-        if cohort.device.type == "cuda":
+        if not on_cpu:
             torch.cuda.synchronize(cohort.device)
-        durations.append(time.perf_counter() - start)
+        durations.append(clock() - start)
     warm = sorted(durations[1:])
-    return warm[len(warm) // 2]
+    return warm[len(warm) // 4]

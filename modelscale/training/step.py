@@ -17,9 +17,8 @@ from modelscale.training.replica import Replica
 if TYPE_CHECKING:
     from modelscale.optimizers.base import Number
 
-FUSED_ROWS_FROM = 32_768
-"""Parameters from which one fused kernel a replica beats elementwise passes over the stack:
-about where a replica's optimizer state leaves the core's second-level cache."""
+FUSED_ROWS_FROM = 2_048
+"""Parameters from which one fused kernel a replica beats elementwise passes over the stack."""
 
 
 class StepReport(NamedTuple):
@@ -70,8 +69,10 @@ class Stepper:
         self._l2 = _number([r.regularization.l2 for r in replicas], device)
         some = any(r.regularization.l1 or r.regularization.l2 for r in replicas)
         self._mask_P = self.cohort.layout.penalised().to(device) if some else None
-        large = self.cohort.layout.numel >= FUSED_ROWS_FROM
-        self._fused = large and (device.type == "cpu" or len(replicas) == 1)
+        large = device.type == "cpu" and self.cohort.layout.numel >= FUSED_ROWS_FROM
+        self._fused = large or len(replicas) == 1
+        self._ones_K = torch.ones(len(replicas), device=device)
+        self._one_schedule = all(r.scheduler == replicas[0].scheduler for r in replicas)
 
     def take(self, batches: list[Batch], step: int) -> StepReport:
         """Take one optimizer step.
@@ -105,7 +106,7 @@ class Stepper:
             share = batch.y_KB.shape[1] / total
             mean_K = self._loss(batch, step * self.plan.accumulate + micro)
             mean_K = mean_K if share == 1 else mean_K * share
-            seed_K = self.scale.scale_K[:, 0] if self.scale else torch.ones_like(mean_K)
+            seed_K = self.scale.scale_K[:, 0] if self.scale else self._ones_K
             grads = torch.autograd.grad(mean_K, self.cohort.leaves, seed_K)
             for view, grad in zip(self._grad_views, grads, strict=True):
                 if micro:
@@ -118,8 +119,14 @@ class Stepper:
     def _loss(self, batch: Batch, noise_index: int) -> Tensor:
         """Return each replica's mean loss (K,) of one micro-batch."""
         cohort, loss = self.cohort, self.cohort.replicas[0].loss
+        noise_KM = self._noise(batch.x_KB, noise_index)
+        if len(cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
+            noise_M = None if noise_KM is None else noise_KM[0]
+            with arithmetic(self.plan.precision, cohort.device):
+                outputs_BO = cohort.forward_alone(batch.x_KB[0], noise_M)
+            return loss.mean(outputs_BO.float(), batch.y_KB[0]).view(1)
         with arithmetic(self.plan.precision, cohort.device):
-            outputs_KBO = cohort.forward(batch.x_KB, self._noise(batch.x_KB, noise_index))
+            outputs_KBO = cohort.forward(batch.x_KB, noise_KM)
         outputs = outputs_KBO.float().flatten(0, 1)
         losses = loss.per_example(outputs, batch.y_KB.flatten(0, 1))
         if batch.partner_KB is not None and batch.share_KB is not None:
@@ -148,13 +155,20 @@ class Stepper:
         if self.plan.clip_norm is not None:
             norm_K1 = grad_KP.norm(dim=1, keepdim=True)
             grad_KP.mul_((self.plan.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
-        lr_K = [learning_rate(replica, step) for replica in self.cohort.replicas]
+        lr_K = self._learning_rates(step)
         if self._fused:
             rows = [row | {"lr": lr} for row, lr in zip(self._rows, lr_K, strict=True)]
             if self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, step):
                 return
         hypers = self._numbers | {"lr": _number(lr_K, theta_KP.device)}
         self.optimizer.update(theta_KP, grad_KP, self.slots_KP, hypers, step)
+
+    def _learning_rates(self, step: int) -> list[float]:
+        first, *others = self.cohort.replicas
+        if not self._one_schedule:
+            return [learning_rate(replica, step) for replica in (first, *others)]
+        factor = first.scheduler.factor(step, first.total_steps, first.steps_per_epoch)
+        return [replica.optimizer.lr * factor for replica in (first, *others)]
 
     def _update_some(self, grad_KP: Tensor, step: int, finite: list[bool]) -> None:
         """Take the step and undo it for the replicas whose gradient is not finite."""

@@ -115,6 +115,9 @@ class TuneSection(Spec):
     confirm_seeds: int = Field(3, ge=0)
     """Fresh seeds from which the winner is trained again, to tell merit from luck."""
 
+    baseline: bool = False
+    """Whether a random search of as many trials is run as well, to compare with."""
+
     cohort: Literal["auto"] | PositiveInt = "auto"
     """Trials of one shape trained together; `auto` measures what is fastest."""
 

@@ -247,19 +247,18 @@ def _parameters(view: RunView, study: Study, again: Reread) -> tuple[Block, ...]
         (BarSeries("importance", tuple(found.values.values())),) if found.values else (),
         caption=found.method,
     )
-    left_out = _left_out(study)
     together = ParallelCoordinates(
         "All trials through all hyper-parameters",
         tuple(axes.values()),
         study.feasible,
         study.direction,
         study.metric,
-        left_out,
+        _left_out(study),
     )
-    return (bars, together, *(_slice(study, axis, left_out) for axis in axes.values()))
+    return (bars, together, *(_slice(study, axis) for axis in axes.values()))
 
 
-def _slice(study: Study, axis: Axis, left_out: str) -> SliceScatter:
+def _slice(study: Study, axis: Axis) -> SliceScatter:
     """Return the trials that have a parameter, against it."""
     there = [i for i, trial in enumerate(study.trials) if axis.name in trial.params]
     absent = len(study.trials) - len(there)
@@ -271,7 +270,7 @@ def _slice(study: Study, axis: Axis, left_out: str) -> SliceScatter:
         axis.log,
         study.direction,
         study.metric,
-        " ".join(filter(None, (told, left_out))),
+        told,
     )
 
 
