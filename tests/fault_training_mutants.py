@@ -55,15 +55,19 @@ def without_optimizer_slots() -> None:
 
 def without_schedule_step() -> None:
     """The schedule begins anew: it counts the steps of this process alone."""
-    from modelscale.training import step
+    from modelscale.optimizers.schedules.base import ScheduleSpec
 
-    real, offset = step.learning_rate, [0]
+    real, offset = ScheduleSpec.factor, [0]
 
     def forget(trainer: Trainer) -> None:
         offset[0] = trainer.step
 
     _after_restore(forget)
-    step.learning_rate = lambda replica, number: real(replica, max(1, number - offset[0]))
+
+    def factor(spec: ScheduleSpec, step: int, total: int, per_epoch: int) -> float:
+        return real(spec, max(1, step - offset[0]), total, per_epoch)
+
+    ScheduleSpec.factor = factor  # type: ignore[method-assign]
 
 
 def without_best_weights() -> None:

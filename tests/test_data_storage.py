@@ -201,19 +201,23 @@ def test_large_csv_is_converted_in_constant_memory(tmp_path: Path) -> None:
         for _ in range(200_000_000 // len(block)):
             stream.write(block)
     rows = 2000 * (200_000_000 // len(block))
+    small = tmp_path / "small.csv"
+    small.write_text(",".join(f"c{i}" for i in range(10)) + ",word,label\n" + block)
     program = textwrap.dedent(f"""
         import resource
         import torch
         torch.set_num_threads(1)
         from modelscale.data.loading import load, prepare
         from modelscale.data.section import DataSection
-        import numpy, modelscale.data.fitting, modelscale.data.csv_file
+        def prepared_from(path):  # the small file first: it imports all that is imported late
+            source = {{"kind": "csv", "path": path, "target": "label"}}
+            section = DataSection.model_validate({{"source": source, "storage": "disk"}})
+            return prepare(load(section), 0, "onehot", section)
+        prepared_from({str(small)!r})
         status = open("/proc/self/status").read()
         used = int(status.split("VmData:")[1].split()[0]) * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + (128 << 20),) * 2)
-        source = {{"kind": "csv", "path": {str(path)!r}, "target": "label"}}
-        section = DataSection.model_validate({{"source": source, "storage": "disk"}})
-        prepared = prepare(load(section), 0, "onehot", section)
+        prepared = prepared_from({str(path)!r})
         for start in range(0, {rows}, 100_000):
             assert prepared.x.take(torch.arange(start, start + 64)).isfinite().all()
         print(len(prepared.x), prepared.inputs.shape)

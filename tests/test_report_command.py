@@ -367,7 +367,7 @@ def test_real_search(tmp_path, report):
     assert command("tune", str(tmp_path / "s.yaml"), "--runs", str(tmp_path), "-q") == 0
     code, _, page, err = report("digits", "--runs", tmp_path)
     assert (code, err) == (0, "")
-    assert "The test part was used once, after the search" in text_of(page)
+    assert "The test part was used only after the search" in text_of(page)
 
 
 coordinates = st.lists(

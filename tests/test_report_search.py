@@ -111,7 +111,7 @@ class TestRealSearch:
 class TestInfeasible:
     def study(self):
         trials = (trial(0), trial(1, "infeasible", (0.1,)), trial(2, "stopped", (0.4,)))
-        return Study(trials, (0.5, 0.1, 0.4), "validation/loss", "minimize", 0, 0)
+        return Study(trials, (0.5, 0.1, 0.4), "validation/loss", "minimize", 0, (), 0)
 
     def test_values_do_not_count(self):
         study = self.study()

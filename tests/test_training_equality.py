@@ -145,6 +145,7 @@ def test_stopped_replicas_cost_no_more_steps() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler, by itself
 def test_compiled_replica_matches_eager_replica() -> None:
     model = {"kind": "mlp", "hidden": (16,), "dropout": 0.2}
     eager = [replica(VECTORS, model, seed=s) for s in range(2)]

@@ -29,7 +29,7 @@ def members_section(view: RunView) -> Section | None:
     )
     spread = Table(
         ("Metric", "Mean [95 % interval]", "Standard deviation", "Members"),
-        tuple(_spread(view, part or "", label) for label in labels),
+        tuple(_spread(view.result["metrics"][part], label) for label in labels if part),
         title=f"Mean and spread over members, {part} part",
         caption="The interval of the mean is Student's t over members, not a bootstrap.",
     )
@@ -48,9 +48,30 @@ def _row(member: dict[str, Any], part: str | None, labels: list[str]) -> tuple[C
     )
 
 
-def _spread(view: RunView, part: str, label: str) -> tuple[str, ...]:
+def fresh_seeds_section(view: RunView) -> Section | None:
+    """Return what a search's winner is worth from fresh seeds; None where nobody looked."""
+    confirmed: dict[str, dict[str, Any]] = view.result.get("confirmed") or {}
+    if not confirmed:
+        return None
+    tables = tuple(
+        Table(
+            ("Metric", "Mean [95 % interval]", "Standard deviation", "Seeds"),
+            tuple(_spread(measured, label) for label in measured),
+            title=f"{part[:1].upper()}{part[1:]} part",
+        )
+        for part, measured in confirmed.items()
+    )
+    return Section(
+        "The winner from fresh seeds",
+        tables,
+        "The winner's settings, trained again from seeds that no trial had: their worth "
+        "apart from the luck of being chosen. Intervals are Student's t over the seeds.",
+    )
+
+
+def _spread(measured: dict[str, Any], label: str) -> tuple[str, ...]:
     """Return a row as text: metrics of different units share no decimals."""
-    entry = view.result["metrics"][part][label]
+    entry = measured[label]
     return (
         label,
         numbers.estimate(entry.get("value"), entry.get("low"), entry.get("high")),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from modelscale.commands.reporting.curves import by_epoch, series_of
 from modelscale.commands.reporting.importance import importance
 from modelscale.commands.reporting.reading import RunView
+from modelscale.commands.reporting.repeated import fresh_seeds_section
 from modelscale.commands.reporting.rereading import Reread
 from modelscale.commands.reporting.search_front import (
     constraints_section,
@@ -36,12 +37,12 @@ from modelscale.runs.metric_log import read
 from modelscale.runs.part import METRICS
 from modelscale.runs.trials import TrialRecord, TrialState, trial_folder
 from modelscale.tensors import Task
+from modelscale.tuning.random_baseline import expected_best_of_random
 
 _MOST_CURVES = 8
 _LEARNING_AFTER = "tune.sampler.startup_trials"
 _DIVERGED = "diverged"
 _ABSENT = "–"
-_NO_SHARE = 1e-15  # a probability that changes nothing any more
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Study:
         metric: What was searched for, such as `validation/loss`.
         direction: Which way is better.
         random: Trials at the start that were drawn at random.
+        rival: What n trials of a random search that was run beside it find in the mean.
         best: Index of the best whole trial; None before there is one.
     """
 
@@ -62,6 +64,7 @@ class Study:
     metric: str
     direction: Literal["minimize", "maximize"]
     random: int
+    rival: tuple[float, ...]
     best: int | None
 
     @property
@@ -91,7 +94,8 @@ def study_of(view: RunView) -> Study:
     number = said.get("trial") if isinstance(said, dict) else None
     best = next((i for i, trial in enumerate(view.trials) if trial.number == number), best)
     drawn = _drawn_at_random(view.settings, len(values))
-    return Study(view.trials, values, metric, direction, drawn, best)
+    rival = (view.result.get("random_search") or {}).get("expected_best") or ()
+    return Study(view.trials, values, metric, direction, drawn, tuple(rival), best)
 
 
 def search_stats(study: Study) -> tuple[Stat, ...]:
@@ -129,35 +133,20 @@ def search_sections(view: RunView, study: Study, again: Reread) -> tuple[Section
         sections.insert(0, found)
     if several:
         sections.insert(0, front_section(view, study.trials, goals))
+    fresh = fresh_seeds_section(view)
+    if fresh is not None:
+        sections.insert(0, fresh)
     if study.best is not None:
         sections.insert(0, _winner(view, study))
     return tuple(sections)
 
 
 def random_search(values: Sequence[float], maximize: bool) -> tuple[float, ...]:
-    """Return the expected best of 1, 2, … of the values drawn without replacement.
-
-    With n values sorted from the best, the best of k is the j-th (from 0) with probability
-    C(n - 1 - j, k - 1) / C(n, k): k / n for the first, and (n - k - j) / (n - 1 - j) times as
-    much for each next. Values that are not finite count as the worst.
-    """
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    """Return the expected best of 1, 2, … of the values; nothing where none is finite."""
+    if not any(math.isfinite(value) for value in values):
         return ()
-    worst = min(finite) if maximize else max(finite)
-    known = [value if math.isfinite(value) else worst for value in values]
-    ordered, n = sorted(known, reverse=maximize), len(known)
-    return tuple(_best_of(k, ordered, n) for k in range(1, n + 1))
-
-
-def _best_of(k: int, ordered: Sequence[float], n: int) -> float:
-    total, share = 0.0, k / n
-    for j, value in enumerate(ordered):
-        total += share * value
-        if j == n - k or share < _NO_SHARE:
-            break
-        share *= (n - k - j) / (n - 1 - j)
-    return total
+    budgets = range(1, len(values) + 1)
+    return tuple(expected_best_of_random(values, budgets, maximize=maximize))
 
 
 def _drawn_at_random(settings: Mapping[str, Any], trials: int) -> int:
@@ -179,12 +168,19 @@ def _history(study: Study) -> History:
         if counts and (math.isnan(best) or (value > best if maximize else value < best)):
             best = value
         so_far.append(best)
-    told = (
-        f"The first {study.random:,} trials were drawn at random; the dashed line is what a "
-        "random search is expected to have found after as many, by these trials alone."
-        if study.random > 1
-        else ""
-    )
+    told = ""
+    random = study.rival
+    if study.rival:
+        told = (
+            f"The dashed line is what a random search finds after as many trials in the mean, "
+            f"from {len(study.rival):,} random trials run beside this search."
+        )
+    elif study.random > 1:
+        random = random_search(study.feasible[: study.random], maximize)
+        told = (
+            f"The first {study.random:,} trials were drawn at random; the dashed line is what "
+            "a random search is expected to have found after as many, by these trials alone."
+        )
     stopped, infeasible = study.indices("stopped"), study.indices("infeasible")
     if stopped:
         told += (
@@ -196,7 +192,7 @@ def _history(study: Study) -> History:
         "Value of each trial",
         study.values,
         tuple(so_far),
-        random_search(study.feasible[: study.random], maximize) if study.random > 1 else (),
+        random,
         stopped,
         study.direction,
         study.metric,
