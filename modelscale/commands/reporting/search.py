@@ -311,7 +311,7 @@ def _winner(view: RunView, study: Study) -> Section:
         blocks.append(Code("modelscale train best.yaml", "To train it again"))
         note = (
             f"Trial {trial.number} was chosen on {study.metric} alone. The test part was used "
-            "once, after the search, to measure this one model; the validation numbers were "
+            "only after the search, to measure this one model; the validation numbers were "
             "searched for, so they flatter it."
         )
     else:
