@@ -7,6 +7,7 @@ machine slows all rows alike; the spread is half the range between the quartiles
 ratios to `python -c pass` of the same run. Exit code 1 if a bar is missed.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -25,13 +26,14 @@ optimizer: {kind: adam, lr: 1e-3}
 train: {epochs: 40, batch_size: 64}
 metrics: [accuracy, recall, f1]
 """
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 BARS = {"--help": 10.0, "validate spec.yaml": 20.0}
 
 
 def cpu_ms(line, folder):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(line, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(line, cwd=folder, env=env, check=True, **SILENT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
@@ -54,7 +56,9 @@ MODEL = "from pydantic import BaseModel\nclass A(BaseModel):\n    x: int = 1\nA(
 
 
 def main():
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="?", type=int, default=9, help="of each command")
+    runs = parser.parse_args().runs
     times = {name: [] for name in lines()}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "spec.yaml").write_text(SPEC)

@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="16 trials, 2 repetitions")
     quick = parser.parse_args().quick
-    trials, repetitions = (16, 2) if quick else (TRIALS, 3)
+    trials, repetitions = (16, 2) if quick else (TRIALS, 2)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     print(f"{machine()}\n{trials} trials a search, {repetitions} searches; {UNITS}\n")

@@ -189,7 +189,7 @@ def test_npy_pair_is_mapped_and_equals_npz(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 def test_large_csv_is_converted_in_constant_memory(tmp_path: Path) -> None:
-    """200 MB of text and 270 MB of inputs, of which 160 MB may be in memory at a time beyond what imports take."""
+    """Of 200 MB of text and 270 MB of inputs, 160 MB may be in memory at a time."""
     path = tmp_path / "large.csv"
     rng = np.random.default_rng(0)
     block = "".join(

@@ -102,6 +102,9 @@ def show_metrics(
         for part, measured in metrics.items()
         for label, entry in measured.items()
     ]
+    if not rows:
+        console.note("no validation or test part, so nothing is measured beside the loss")
+        return
     console.table(["part", "metric", "value", "95 % interval", "constant answer"], rows)
 
 

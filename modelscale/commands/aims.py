@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.commands.experiment import Experiment
+from modelscale.spec.paths import apply
 from modelscale.tuning.fronts import domination_scores
 from modelscale.tuning.goals import Bound, maximizes, violations
 from modelscale.tuning.section import TuneSection
+from modelscale.tuning.space import Params
 
 if TYPE_CHECKING:
     from modelscale.tensors import Task
@@ -43,11 +46,17 @@ class Aims:
             dict(section.constraints),
         )
 
+    @property
+    def label(self) -> str:
+        """The validation metric that decides between epochs: the first that is an objective."""
+        names = (n for n in self.names if n.startswith("validation/"))
+        return next(names, "validation/loss").partition("/")[2]
+
     def followed(self, task: Task) -> tuple[str, bool]:
-        """Return the validation metric that epochs are told by, and whether to maximise it."""
+        """Return `label`, and whether to maximise it."""
         wanted = dict(zip(self.names, self.maximize, strict=True))
-        name = next((n for n in self.names if n.startswith("validation/")), "validation/loss")
-        return name.partition("/")[2], wanted.get(name, maximizes(name, "auto", task))
+        name = f"validation/{self.label}"
+        return self.label, wanted.get(name, maximizes(name, "auto", task))
 
     def values(self, measured: dict[str, float]) -> tuple[float | None, ...]:
         """Return the objectives of a trial; None where one is not finite."""
@@ -81,6 +90,21 @@ class Aims:
             ranked = domination_scores(list(finite.values()), self.maximize)
             found = dict(zip(finite, ranked, strict=True))
         return {number: found.get(number, -math.inf) for number in measured}
+
+
+def winners_spec(experiment: Experiment, params: Params, label: str) -> Experiment:
+    """Return the spec of a search's winner: its values, without the search.
+
+    Args:
+        experiment: With the search.
+        params: Of the winner, by spec key.
+        label: Metric that decided; trained again, it is to keep epochs by the same measure.
+    """
+    variant = apply(experiment, params).model_copy(update={"tune": None})
+    if variant.train.monitor != "auto":
+        return variant
+    plan = variant.train.model_copy(update={"monitor": label})
+    return variant.model_copy(update={"train": plan})
 
 
 def measured_of_network(replica: Replica, names: tuple[str, ...]) -> dict[str, float]:

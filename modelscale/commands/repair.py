@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from modelscale.commands.aims import winners_spec
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.study_files import (
     TRIALS_TABLE,
@@ -21,7 +22,6 @@ from modelscale.runs.lock import RunLock
 from modelscale.runs.part import CHECKPOINTS, RunPart
 from modelscale.runs.trials import TRIALS, TrialRecord, read_trial, trial_folder
 from modelscale.spec.loader import canonical, dump, load
-from modelscale.spec.paths import apply
 from modelscale.tuning.study_file import STUDY_FILE
 
 BEST_SPEC = "best.yaml"
@@ -181,7 +181,7 @@ def _of_winner(
     """Return what there is to say of the files that the winner has in the run."""
     if best is None:
         return []
-    variant = apply(experiment, best.params).model_copy(update={"tune": None})
+    variant = winners_spec(experiment, best.params, aims_without_data(experiment).label)
     return [
         _best_spec(run, variant, best.number),
         _best_checkpoint(run, experiment, best.number),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscale.commands.aims import Aims
+from modelscale.commands.aims import Aims, winners_spec
 from modelscale.commands.documents import clean
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.inner_folds import with_inner_folds
@@ -24,7 +24,6 @@ from modelscale.runs.checkpoints import read_checkpoint
 from modelscale.runs.folder import RunFolder
 from modelscale.runs.trials import TrialRecord, trial_folder
 from modelscale.spec.loader import dump
-from modelscale.spec.paths import apply
 from modelscale.tensors import Part
 from modelscale.tuning.fronts import pareto_front
 from modelscale.tuning.section import TuneSection
@@ -158,7 +157,7 @@ def _choose(
     front = [complete[place] for place in pareto_front(points, aims.maximize)]
     sign = 1 if aims.maximize[0] else -1
     best = max(front, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
-    variant = apply(assembly.experiment, best.params).model_copy(update={"tune": None})
+    variant = winners_spec(assembly.experiment, best.params, aims.label)
     run.write("best.yaml", dump(variant).encode())
     return Choice(trials, best, front, variant)
 
