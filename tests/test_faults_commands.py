@@ -106,7 +106,10 @@ def test_failing_disk_ends_with_74_and_nothing_left_behind(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "at_most"), [("train", 200), ("tune", 40)])
+@pytest.mark.parametrize(
+    ("name", "at_most"),
+    [("train", 400 if EVERY_POINT else 200), ("tune", 200 if EVERY_POINT else 40)],
+)
 def test_command_after_power_losses_ends_like_an_undisturbed_one(
     programs: dict[str, Run], name: str, at_most: int
 ) -> None:
