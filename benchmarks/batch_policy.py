@@ -12,7 +12,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 
 from modelscale.tuning.batching import batch_size
-from modelscale.tuning.history import Finished
+from modelscale.tuning.history import Finished, History
 from modelscale.tuning.proposals import propose
 from modelscale.tuning.samplers.base import SamplerSpec
 from modelscale.tuning.section import SearchRange
@@ -76,7 +76,7 @@ def search(
     best, curve, rounds = math.inf, [], 0
     while len(done) < TRIALS:
         count = min(policy(len(done)), COHORT, TRIALS - len(done))
-        for params in propose(sampler, where, done, count, seed, (False,)):
+        for params in propose(sampler, History(where, done, (False,), seed), count):
             value = function(params, centre)
             best = min(best, value)
             curve.append(math.log10(best))

@@ -77,6 +77,14 @@ class Silent:
     def progress(self, *_: object) -> Iterator["Silent"]:
         yield self
 
+    trials = progress
+
+    def training(self, numbers: object, epoch: int, epochs: int) -> None:
+        pass
+
+    def ended(self, trial: object) -> None:
+        pass
+
     def update(self, done: float, text: str = "") -> None:
         pass
 

@@ -6,10 +6,17 @@
 TPE with the same start-up trials; one thread, CPU time (imports, reading the data and writing
 the run tree are ours to pay; the objectives below keep nothing). The searches' mean best
 validation accuracy is shown, since a faster search that finds less would be no gain.
+
+Ray Tune is timed too where `ray[tune]` is installed: the same objective on tensors in place,
+the same sampler, one trial at a time in a worker that is used again. Its trials run in other
+processes, so its figure is wall time, without the start of Ray: compare it on an idle machine.
 """
 
 import argparse
 import contextlib
+import importlib.util
+import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +36,7 @@ from modelscale.commands.tune import tune
 from modelscale.spec.loader import load_text
 
 TRIALS = 64
+RAY = "Ray Tune, tensors in place"
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,17 @@ class Silent:
     detail = warn = note
 
     @contextlib.contextmanager
-    def progress(self, label: str, total: float) -> Iterator["Silent"]:
+    def progress(self, *_: object) -> Iterator["Silent"]:
         """Show nothing."""
-        del label, total
         yield self
+
+    trials = progress
+
+    def training(self, numbers: object, epoch: int, epochs: int) -> None:
+        """Hear nothing."""
+
+    def ended(self, trial: object) -> None:
+        """Hear nothing."""
 
     def update(self, done: float, text: str = "") -> None:
         """Hear nothing."""
@@ -133,6 +148,53 @@ def optunas(case: Case, assembly: Assembly, loop: Callable[..., float], trials: 
 
     study.optimize(objective, n_trials=trials)
     return float(study.best_value)
+
+
+def rays(case: Case, assembly: Assembly, trials: int) -> float:
+    """Return the best validation accuracy that Ray Tune finds with tensors in place."""
+    from ray import tune as ray_tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    def objective(point: dict[str, float], case: Case, assembly: Assembly) -> None:
+        torch.set_num_threads(1)
+        network = network_of(assembly, point["dropout"])
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=point["lr"], weight_decay=point["weight_decay"]
+        )
+        ray_tune.report({"accuracy": with_tensors(case, assembly, network, optimizer)})
+
+    sampler = optuna.samplers.TPESampler(seed=0, multivariate=True)
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = ray_tune.Tuner(
+            ray_tune.with_parameters(objective, case=case, assembly=assembly),
+            param_space={
+                "lr": ray_tune.loguniform(1e-4, 1e-1),
+                "weight_decay": ray_tune.loguniform(1e-5, 1e-1),
+                "dropout": ray_tune.uniform(0.05, 0.5),
+            },
+            tune_config=ray_tune.TuneConfig(
+                metric="accuracy",
+                mode="max",
+                search_alg=OptunaSearch(sampler=sampler),
+                num_samples=trials,
+                max_concurrent_trials=1,
+                reuse_actors=True,
+            ),
+            run_config=ray_tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        return float(tuner.fit().get_best_result().metrics["accuracy"])
+
+
+def with_ray() -> bool:
+    """Start Ray on one core, if it is installed; return whether it is."""
+    if importlib.util.find_spec("ray") is None:
+        print("Ray Tune: left out; install it with: pip install 'ray[tune]'\n")
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, logging_level=logging.ERROR)
+    return True
 
 
 def network_of(assembly: Assembly, dropout: float) -> torch.nn.Module:
@@ -191,16 +253,18 @@ def parts(assembly: Assembly) -> tuple[torch.Tensor, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="16 trials, 2 repetitions")
-    quick = parser.parse_args().quick
-    trials, repetitions = (16, 2) if quick else (TRIALS, 2)
+    parser.add_argument("--first", action="store_true", help="the smallest network alone")
+    asked = parser.parse_args()
+    trials, repetitions = (16, 2) if asked.quick else (TRIALS, 2)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     print(f"{machine()}\n{trials} trials a search, {repetitions} searches; {UNITS}\n")
-    for case in CASES:
-        compare(case, trials, repetitions)
+    ray = with_ray()
+    for case in CASES[:1] if asked.first else CASES:
+        compare(case, trials, repetitions, ray=ray)
 
 
-def compare(case: Case, trials: int, repetitions: int) -> None:
+def compare(case: Case, trials: int, repetitions: int, *, ray: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tpe = request(case, Path(folder), "tpe", "", trials)
         assembly = prepare(tpe, Silent())
@@ -212,13 +276,16 @@ def compare(case: Case, trials: int, repetitions: int) -> None:
         "Optuna, tensors in place": lambda: optunas(case, assembly, with_tensors, trials),
         "Optuna, DataLoader": lambda: optunas(case, assembly, with_loader, trials),
     }
+    if ray:
+        contenders[RAY] = lambda: rays(case, assembly, trials)
+    clocks = dict.fromkeys(contenders, time.process_time) | {RAY: time.perf_counter}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, search in contenders.items():
-            start = time.process_time()
+            start = clocks[name]()
             found[name].append(search())
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clocks[name]() - start)
     tensors = spread(seconds["Optuna, tensors in place"]).middle
     loader = spread(seconds["Optuna, DataLoader"]).middle
     print(case.name)

@@ -43,6 +43,11 @@ def allow_plugin(name: str) -> None:
     _plugins[name] = points[name].value
 
 
+def allowed_plugins() -> tuple[str, ...]:
+    """Return the kinds that the command line has allowed by name."""
+    return tuple(_plugins)
+
+
 @functools.cache
 def _modules_in(package: str) -> tuple[str, ...]:
     """Return the names of a package's files; read once, as every section asks for them."""

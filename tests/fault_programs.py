@@ -24,13 +24,14 @@ from pydantic import BaseModel
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.runs.record import Record
-from modelscale.runs.trials import read_trials
+from modelscale.runs.trials import TrialRecord, read_trials
 from modelscale.spec.base import Spec
 from modelscale.spec.loader import load_text
 
 ROWS = 150
 _DIFFERS = {
     *("seconds", "started", "attempts", "created", "updated", "finished"),
+    "latency_ms",  # measured, not computed
     *("run", "git_commit"),  # its folder's name has the time, and somebody may commit meanwhile
 }
 _OWN = {"study.db", ".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
@@ -75,6 +76,20 @@ class Told:
     @contextmanager
     def progress(self, label: str, total: float) -> Iterator[ToldProgress]:
         yield ToldProgress(label)
+
+    @contextmanager
+    def trials(self, *search: object) -> Iterator[ToldTrials]:
+        yield ToldTrials()
+
+
+class ToldTrials:
+    """A search of which the end of each trial is told."""
+
+    def training(self, numbers: Sequence[int], epoch: int, epochs: int) -> None:
+        return
+
+    def ended(self, trial: TrialRecord) -> None:
+        tell(f"trial {trial.number} {trial.state}")
 
 
 @dataclass(frozen=True)

@@ -121,15 +121,15 @@ def without_rewinding() -> None:
 
 def telling_before_writing() -> None:
     """A trial is told of before its result is on disk."""
-    from modelscale.commands import searching
+    from modelscale.commands import search_ledger
 
-    real = searching.finish_trial
+    real = search_ledger.finish_trial
 
     def finish(part: Any, record: Any) -> None:
         tell(f"trial {record.number} {record.state}")
         real(part, record)
 
-    searching.finish_trial = finish
+    search_ledger.finish_trial = finish
 
 
 TRAINING_MUTANTS: tuple[Callable[[], None], ...] = (

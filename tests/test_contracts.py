@@ -199,7 +199,7 @@ def test_stack_of_replicas_steps_as_each_alone(kind, rows):
         for k in range(K):
             spec.update(alone[k], grad_KP[k].clone(), slots[k], hypers[k], step)
         if rows:
-            if not spec.update_rows(theta_KP, grad_KP.clone(), slots_KP, hypers, step):
+            if not spec.update_rows(theta_KP, grad_KP.clone(), slots_KP, hypers, [step] * K):
                 return
         else:
             spec.update(theta_KP, grad_KP.clone(), slots_KP, stacked, step)

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.commands.tune import Tuned, tune
-from modelscale.runs.trials import read_trials
+from modelscale.runs.trials import TrialRecord, read_trials
 from modelscale.spec.loader import load_text
 
 BASE = """
@@ -47,6 +48,15 @@ class Deaf:
 
     def progress(self, label: str, total: float) -> Deaf:
         return self
+
+    def trials(self, *search: object) -> Deaf:
+        return self
+
+    def training(self, numbers: Sequence[int], epoch: int, epochs: int) -> None:
+        return
+
+    def ended(self, trial: TrialRecord) -> None:
+        return
 
     def __enter__(self) -> Deaf:
         return self

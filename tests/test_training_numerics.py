@@ -49,7 +49,7 @@ def test_optimizer_takes_the_steps_of_torchs(name: str, fused: bool) -> None:
         theirs.grad = grad.clone()
         optimizer.step()
         rows = [spec.hypers()]
-        done = fused and spec.update_rows(ours, grad.clone()[None], slots, rows, step)
+        done = fused and spec.update_rows(ours, grad.clone()[None], slots, rows, [step])
         if not done:
             spec.update(ours, grad.clone()[None], slots, spec.hypers(), step)
     torch.testing.assert_close(ours[0], theirs.detach(), rtol=1e-4, atol=1e-5)
@@ -173,11 +173,11 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     one = replica(classes(), batch_size=10)
     seen = []
     for epoch in range(2):
-        order = Epoch([one], epoch, CPU).order_KN[0]
+        order = Epoch([one], [epoch], CPU).order_KN[0]
         assert sorted(order.tolist()) == one.rows.tolist()
         seen.append(order.tolist())
     assert seen[0] != seen[1]
-    assert seen[0] == Epoch([one], 0, CPU).order_KN[0].tolist()
+    assert seen[0] == Epoch([one], [0], CPU).order_KN[0].tolist()
 
 
 def test_learning_rate_follows_warmup_and_schedule() -> None:
@@ -226,7 +226,7 @@ def test_a_step_of_finite_numbers_changes_nothing_of_a_diverged_replica() -> Non
     data.y[:] = math.nan
     cohort = Cohort.start([replica(data, seed=0), replica(data, seed=1)], CPU)
     before = cohort.weights.theta_KP.clone()
-    report = Stepper(cohort).take(Epoch(cohort.replicas, 0, CPU).batches(0), 1)
+    report = Stepper(cohort).take(Epoch(cohort.replicas, [0, 0], CPU).batches(0), [1, 1])
     assert report.finite == [False, False]
     assert torch.equal(cohort.weights.theta_KP, before)
 

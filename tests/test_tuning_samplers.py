@@ -42,7 +42,7 @@ def sampler(kind):
 
 def proposer(kind, where, seed=0, maximize=(False,), queue=()):
     return lambda finished, count: propose(
-        sampler(kind), where, finished, count, seed, maximize, queue
+        sampler(kind), History(where, finished, maximize, seed), count, queue
     )
 
 
@@ -237,7 +237,7 @@ def test_quasi_random_points_are_those_of_scipy_without_scrambling():
     qmc = pytest.importorskip("scipy.stats").qmc
     where = space(SQUARE)
     plain = SamplerSpec.model_validate({"kind": "qmc", "scramble": False})
-    found = propose(plain, where, [], 16, 0, (False,))
+    found = propose(plain, History(where, [], (False,), 0), 16)
     ours = [[p["model.dropout"] * 2, p["optimizer.weight_decay"]] for p in found]
     np.testing.assert_allclose(ours, qmc.Sobol(2, scramble=False).random(16), atol=1e-12)
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from modelscale.cli.search_table import Standing
+    from modelscale.runs.trials import TrialRecord
+
 SCHEMA_VERSION = 1
 _LOG_STEP_FRAC = 0.05
 _LOG_LEAST_S = 1.0
+_PAINTS_PER_S = 2
 
 
 @dataclass
@@ -52,6 +56,31 @@ class Progress:
         self.last_s = now
         tail = f"  {text}" if text else ""
         _write(self.stream, f"{self.label} {done:g}/{self.total:g} {frac:4.0%}{tail}\n")
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How far a search has come: kept for a painted table, or told line by line in a log.
+
+    Attributes:
+        standing: What is known so far.
+        stream: Where each trial's line goes, if anywhere.
+    """
+
+    standing: Standing
+    stream: TextIO | None
+
+    def training(self, numbers: Sequence[int], epoch: int, epochs: int) -> None:
+        """Tell which trials train together now, and how many of their epochs are done."""
+        self.standing.training = (tuple(numbers), epoch, epochs)
+
+    def ended(self, trial: TrialRecord) -> None:
+        """Tell how a trial ended."""
+        self.standing.add(trial)
+        if self.stream is not None:
+            from modelscale.cli.search_table import line
+
+            _write(self.stream, f"{line(self.standing, trial)}\n")
 
 
 @dataclass(frozen=True)
@@ -143,6 +172,63 @@ class Console:
         )
         with Bar(*columns, console=RichConsole(stderr=True)) as bar:
             yield Progress(label, total, None, bar, bar.add_task(label, total=total, detail=""))
+
+    @contextmanager
+    def trials(
+        self, objective: str, maximize: bool, total: int, earlier: Sequence[TrialRecord] = ()
+    ) -> Iterator[Trials]:
+        """Yield what tells a search: a table on a terminal, a line a trial in a log."""
+        from modelscale.cli.search_table import Standing
+
+        standing = Standing(objective, maximize, total)
+        standing.start_from(earlier)
+        if self.quiet or not _is_terminal(sys.stderr):
+            yield Trials(standing, None if self.quiet else sys.stderr)
+            return
+        with _painted(standing):
+            yield Trials(standing, None)
+            standing.training = None
+
+
+@contextmanager
+def _painted(standing: Standing) -> Iterator[None]:
+    """Keep a table of a search on the terminal, below what else is told meanwhile."""
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+
+    from modelscale.cli.search_table import table
+
+    screen = RichConsole(file=cast("TextIO", _Lasting(sys.stderr)))
+    live = Live(
+        console=screen,
+        # Asked for at each painting, so that trials that end in a rush cost no paintings.
+        get_renderable=lambda: table(standing, screen.width, monotonic() - standing.begun_s),
+        refresh_per_second=_PAINTS_PER_S,
+        redirect_stdout=False,  # stdout is for data, which a table must not get between
+    )
+    with live:
+        yield
+
+
+class _Lasting:
+    """A terminal's stream; that the terminal is gone stops no run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if anybody is there."""
+        with suppress(OSError, ValueError):
+            return self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is kept back, if anybody is there."""
+        with suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def _finite(value: Any) -> Any:

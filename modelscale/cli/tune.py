@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -32,6 +33,8 @@ _EXAMPLES = """Examples:
 
   modelscale tune my.yaml --set tune.n_trials=16 --set tune.sampler=random --json
 
+  modelscale tune my.yaml --workers 4
+
 The same command again goes on with an interrupted search (exit code 75), or reports a finished
 one. Exit codes: 4 some trials failed, 10 all diverged, 75 interrupted with the state saved.
 """
@@ -40,6 +43,21 @@ MaxTime = Annotated[
     str | None,
     typer.Option(
         "--max-time", metavar="30m", help="Save and stop with exit code 75 after this."
+    ),
+]
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes that share the search here."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="MODELSCALE_STORAGE",
+        metavar="URL",
+        help="PostgreSQL database that joins many machines: postgresql://user@host/database.",
     ),
 ]
 
@@ -58,6 +76,8 @@ def tune(
     device: Device = None,
     threads: Threads = None,
     max_time: MaxTime = None,
+    workers: Workers = None,
+    storage: Storage = None,
     new: New = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -73,10 +93,11 @@ def tune(
 
     def work() -> Tuned:
         allow(plugin)
-        asked = request(
-            "tune", config, changes(set_, name, seed, device), runs, threads, new, max_time
-        )
-        return run_tune(asked, console)
+        given = changes(set_, name, seed, device)
+        if workers is not None:
+            given = (*given, f"tune.workers={workers}")
+        asked = request("tune", config, given, runs, threads, new, max_time)
+        return run_tune(replace(asked, storage=storage), console)
 
     def show(result: Tuned) -> None:
         from modelscale.cli.results import show_tuned

@@ -37,6 +37,7 @@ class Request:
         threads: CPU threads; None for torch's own choice.
         new: Whether to start another run beside an equal one.
         max_time_s: Seconds after which this process saves and stops.
+        storage: Address of the database through which other machines take part in a search.
     """
 
     verb: str
@@ -47,6 +48,7 @@ class Request:
     threads: int | None = None
     new: bool = False
     max_time_s: float | None = None
+    storage: str | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -89,7 +91,7 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
     )
     if kept.tune is not None:  # a search may be made longer
         budget = {"n_trials": type(kept.tune).model_fields["n_trials"].default}
-        tune = kept.tune.model_copy(update=budget | {"timeout_s": None})
+        tune = kept.tune.model_copy(update=budget | {"timeout_s": None, "workers": "auto"})
         kept = kept.model_copy(update={"tune": tune})
     text = "\n".join((request.verb, fingerprint, canonical(kept)))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -110,15 +112,18 @@ def opened(
     from modelscale.training.stopping import StopRequest, listening
 
     experiment = request.experiment
-    run = RunFolder.open_or_create(
+    what = (
         request.root,
         experiment.name or request.stem,
         digest,
         request.loaded.text,
         dump(experiment, request.loaded.provenance),
         request.words,
-        request.new,
     )
+    if request.storage is not None and not request.new:
+        run = RunFolder.open_free(*what)
+    else:
+        run = RunFolder.open_or_create(*what, request.new)
     with run, listening(StopRequest(request.max_time_s)) as stop:
         if run.finished and wants_more(run):
             run.reopen(request.loaded.text, dump(experiment, request.loaded.provenance))

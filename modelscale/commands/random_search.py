@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelscale.commands.searching import Search
+from modelscale.commands.search_shared import Shared
+from modelscale.commands.searching import BASELINE, Search
 from modelscale.commands.telling import Listener
 from modelscale.runs.folder import RunFolder
 from modelscale.tuning.random_baseline import expected_best_of_random
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
     from modelscale.training.stopping import StopRequest
 
-PART = "baseline"
-
 
 def random_search(
     run: RunFolder,
@@ -24,6 +23,7 @@ def random_search(
     section: TuneSection,
     stop: StopRequest,
     tell: Listener,
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Run a random search beside another one; return what it came to.
 
@@ -34,15 +34,8 @@ def random_search(
         `values` of the first objective by trial, and `expected_best`: what n of these trials
         find in the mean, for n = 1, 2, …
     """
-    section = section.model_copy(
-        update={
-            "sampler": SamplerSpec.model_validate("random"),
-            "enqueue": (),
-            "start_with_defaults": False,
-        }
-    )
     tell.note("random search with the same budget")
-    search = Search(run.sub(PART), assembly, section, stop, tell)
+    search = Search(run.sub(BASELINE), assembly, at_random(section), stop, tell, shared=shared)
     trials = search.run_all()
     values = [
         t.values[0] if t.state in {"complete", "stopped"} and t.values else None for t in trials
@@ -53,3 +46,16 @@ def random_search(
             values, range(1, len(values) + 1), maximize=search.aims.maximize[0]
         )
     return found | {"seconds": round(search.seconds, 3)}
+
+
+def at_random(section: TuneSection) -> TuneSection:
+    """Return a search of the same space that learns nothing."""
+    space = {key: r.model_copy(update={"prior": None}) for key, r in section.space.items()}
+    return section.model_copy(
+        update={
+            "space": space,
+            "sampler": SamplerSpec.model_validate("random"),
+            "enqueue": (),
+            "start_with_defaults": False,
+        }
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
+
+from modelscale.runs.trials import TrialRecord
 
 
 class Progress(Protocol):
@@ -11,6 +14,16 @@ class Progress(Protocol):
 
     def update(self, done: float, text: str = "") -> None:
         """Tell that `done` of the total is reached; `text` says more, such as a loss."""
+
+
+class Trials(Protocol):
+    """How far a search has come."""
+
+    def training(self, numbers: Sequence[int], epoch: int, epochs: int) -> None:
+        """Tell which trials train together now, and how many of their epochs are done."""
+
+    def ended(self, trial: TrialRecord) -> None:
+        """Tell how a trial ended; its result counts already."""
 
 
 class Listener(Protocol):
@@ -27,3 +40,15 @@ class Listener(Protocol):
 
     def progress(self, label: str, total: float) -> AbstractContextManager[Progress]:
         """Return what is told of the progress of something long."""
+
+    def trials(
+        self, objective: str, maximize: bool, total: int, earlier: Sequence[TrialRecord]
+    ) -> AbstractContextManager[Trials]:
+        """Return what is told of the trials of a search.
+
+        Args:
+            objective: The name of what decides.
+            maximize: Whether larger values of it are better.
+            total: Trials that there will be at the end.
+            earlier: Those that ended before, in other sessions.
+        """

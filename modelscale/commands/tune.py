@@ -14,6 +14,7 @@ from modelscale.commands.experiment import Experiment
 from modelscale.commands.inner_folds import with_inner_folds
 from modelscale.commands.launching import Request, opened, prepare, run_digest
 from modelscale.commands.random_search import random_search
+from modelscale.commands.search_shared import Shared
 from modelscale.commands.searching import Search
 from modelscale.commands.study_files import write_study
 from modelscale.commands.telling import Listener
@@ -84,14 +85,16 @@ def tune(request: Request, tell: Listener) -> Tuned:
             searched = assembly
             if section.folds is not None:
                 searched = with_inner_folds(assembly, section.folds)
-            search = Search(run.part, searched, section, stop, tell)
+            storage = request.storage
+            shared = None if storage is None else Shared.by(storage, run.path)
+            search = Search(run.part, searched, section, stop, tell, shared=shared)
             trials = search.run_all()
             rival = None
             if section.baseline:
-                rival = random_search(run, searched, section, stop, tell)
+                rival = random_search(run, searched, section, stop, tell, shared)
             found = _choose(run, assembly, section, trials)
             seeds = fresh_seeds(assembly, section.confirm_seeds)
-            if section.folds is not None:  # no trial's model has seen all training rows
+            if not _has_model(run, found.best):
                 seeds.insert(0, assembly.experiment.seed)
             again = retrain(run, assembly, found.variant, seeds, search.goal, stop)
             document = _document(run, assembly, section, found, again)
@@ -173,14 +176,14 @@ def _document(
 
     best, aims = found.best, Aims.of(section, assembly.loaded.task)
     replica = assembly.replica(0, assembly.experiment.seed, found.variant)
-    if section.folds is None:
+    if _has_model(run, best):
         parts = _measured(_copy_best(run, best), replica, assembly)
     elif again:
         first, *again = again
         _save_best(run, first.step, first.files)
         parts = first.parts
     else:
-        raise Diverged("the winner of the cross-validation diverged when trained on all rows")
+        raise Diverged("the winner diverged when it was trained again")
     counts = {state: sum(t.state == state for t in found.trials) for state in _STATES}
     document = {
         "trials": {"total": len(found.trials), **counts},
@@ -217,6 +220,15 @@ def _measured(
         for part in names
         if len(replica.data.rows[part])
     }
+
+
+def _has_model(run: RunFolder, best: TrialRecord) -> bool:
+    """Return whether the winner's model is here.
+
+    It is not where trials are folds, none of which has seen all training rows, or where another
+    machine has trained it.
+    """
+    return (trial_folder(run.path, best.number) / "checkpoints" / "best").exists()
 
 
 def _copy_best(run: RunFolder, best: TrialRecord) -> Mapping[str, bytes]:

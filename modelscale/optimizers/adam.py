@@ -12,7 +12,7 @@ from modelscale.optimizers.base import OptimizerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modelscale.optimizers.base import Hypers, Slots
+    from modelscale.optimizers.base import Hypers, Number, Slots
 
 
 class Adam(OptimizerSpec):
@@ -30,7 +30,7 @@ class Adam(OptimizerSpec):
     """Added to the root of the second moment, in units of the gradient."""
 
     def update(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: int
+        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: Number
     ) -> None:
         _adam.adam_step(theta, grad, slots, hypers, step)
 
@@ -40,6 +40,6 @@ class Adam(OptimizerSpec):
         grad: Tensor,
         slots: Slots,
         hypers: list[dict[str, float]],
-        step: int,
+        steps: list[int],
     ) -> bool:
-        return _adam.adam_rows(theta, grad, slots, hypers, step)
+        return _adam.adam_rows(theta, grad, slots, hypers, steps)

@@ -12,7 +12,7 @@ from modelscale.optimizers.base import OptimizerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modelscale.optimizers.base import Hypers, Slots
+    from modelscale.optimizers.base import Hypers, Number, Slots
 
 
 class Adamw(OptimizerSpec):
@@ -33,7 +33,7 @@ class Adamw(OptimizerSpec):
     """Fraction of every parameter that a step with lr = 1 removes, apart from the gradient."""
 
     def update(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: int
+        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: Number
     ) -> None:
         theta.mul_(1 - hypers["lr"] * hypers["weight_decay"])
         _adam.adam_step(theta, grad, slots, hypers, step)
@@ -44,6 +44,6 @@ class Adamw(OptimizerSpec):
         grad: Tensor,
         slots: Slots,
         hypers: list[dict[str, float]],
-        step: int,
+        steps: list[int],
     ) -> bool:
-        return _adam.adam_rows(theta, grad, slots, hypers, step)
+        return _adam.adam_rows(theta, grad, slots, hypers, steps)

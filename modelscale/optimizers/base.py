@@ -43,7 +43,7 @@ class OptimizerSpec(Component):
 
     @abstractmethod
     def update(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: int
+        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: Number
     ) -> None:
         """Take one step, in place.
 
@@ -53,7 +53,8 @@ class OptimizerSpec(Component):
             slots: The memory, by slot name.
             hypers: The float fields; `lr` is already scheduled. Fields that are not floats
                 are read from self and are equal for all replicas.
-            step: 1 at the first step.
+            step: 1 at the first step; a number where all replicas of a stack have come
+                as far, else (K, 1) float32.
         """
 
     def update_rows(
@@ -62,9 +63,16 @@ class OptimizerSpec(Component):
         grad: Tensor,
         slots: Slots,
         hypers: list[dict[str, float]],
-        step: int,
+        steps: list[int],
     ) -> bool:
         """Take the same step with one fused kernel for each row of a stack (K, P), if any.
+
+        Args:
+            theta: (K, P) float32 parameters.
+            grad: Of theta's shape; used up as scratch space.
+            slots: The memory, by slot name.
+            hypers: The float fields of each row; `lr` is already scheduled.
+            steps: The step of each row, 1 at its first.
 
         Returns:
             Whether it was done; False where the rule has no fused kernel.

@@ -11,7 +11,7 @@ from modelscale.optimizers.base import OptimizerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modelscale.optimizers.base import Hypers, Slots
+    from modelscale.optimizers.base import Hypers, Number, Slots
 
 
 class Gd(OptimizerSpec):
@@ -26,6 +26,6 @@ class Gd(OptimizerSpec):
     """Learning rate at its peak, before the schedule scales it."""
 
     def update(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: int
+        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: Number
     ) -> None:
         theta.sub_(grad.mul_(hypers["lr"]))

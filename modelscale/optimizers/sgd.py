@@ -11,7 +11,7 @@ from modelscale.optimizers.base import OptimizerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modelscale.optimizers.base import Hypers, Slots
+    from modelscale.optimizers.base import Hypers, Number, Slots
 
 
 class Sgd(OptimizerSpec):
@@ -29,7 +29,7 @@ class Sgd(OptimizerSpec):
     """Whether the gradient is looked up after the momentum's part of the step."""
 
     def update(
-        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: int
+        self, theta: Tensor, grad: Tensor, slots: Slots, hypers: Hypers, step: Number
     ) -> None:
         velocity = slots["velocity"].mul_(hypers["momentum"]).add_(grad)
         if self.nesterov:

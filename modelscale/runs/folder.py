@@ -7,13 +7,14 @@ import platform
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import modelscale
-from modelscale.errors import CannotCreate, DataError, InputMissing, UsageError
+from modelscale.errors import CannotCreate, DataError, InputMissing, TryAgain, UsageError
 from modelscale.runs import atomic
 from modelscale.runs.checkpoints import CheckpointStore
 from modelscale.runs.git_commit import git_commit
@@ -103,6 +104,26 @@ class RunFolder:
             newest = path if not same or new else known[-1][0]
             atomic.replace_link(folder / LATEST, newest.name)
         return cls._take(path)
+
+    @classmethod
+    def open_free(
+        cls,
+        root: Path,
+        name: str,
+        digest: str,
+        spec_text: bytes,
+        resolved: str,
+        command: Sequence[str],
+    ) -> Self:
+        """Return a run of this digest that no other process works on, or a new one.
+
+        Arguments and errors are those of `open_or_create`.
+        """
+        same = [p for p, r in _known_runs(name_folder(root, name), None) if r.digest == digest]
+        for path in reversed(same):
+            with suppress(TryAgain, InputMissing):
+                return cls._take(path)
+        return cls.open_or_create(root, name, digest, spec_text, resolved, command, new=True)
 
     @classmethod
     def _take(cls, path: Path) -> Self:

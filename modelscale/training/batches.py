@@ -32,15 +32,31 @@ class Batch(NamedTuple):
 class Epoch:
     """One pass of every replica over its own rows, in its own order."""
 
-    def __init__(self, replicas: list[Replica], epoch: int, device: torch.device) -> None:
+    def __init__(
+        self, replicas: list[Replica], epochs: list[int], device: torch.device
+    ) -> None:
+        """Draw orders and augmentations.
+
+        Args:
+            replicas: Of one structure.
+            epochs: Passes that each of them has done.
+            device: Where the batches go.
+        """
         self.replicas, self.device = replicas, device
-        self.order_KN = torch.stack([_order(r, epoch) for r in replicas]).to(device)
+        self.order_KN = torch.stack(
+            [_order(r, epoch) for r, epoch in zip(replicas, epochs, strict=True)]
+        ).to(device)
         first = replicas[0]
         self._shared = all(r.data is first.data for r in replicas)
         self._mixing = any(a.mixes for a in first.augment)
         draws = sum(a.draws for a in first.augment) + self._mixing
         self.uniform_K = (
-            [_uniform(r, epoch, draws).to(device) for r in replicas] if draws else []
+            [
+                _uniform(r, epoch, draws).to(device)
+                for r, epoch in zip(replicas, epochs, strict=True)
+            ]
+            if draws
+            else []
         )
 
     def batches(self, step_in_epoch: int) -> list[Batch]:
@@ -139,12 +155,19 @@ def _uniform(replica: Replica, epoch: int, draws: int) -> Tensor:
 
 
 def dropout_noise(
-    replicas: list[Replica], step: int, count: int, device: torch.device
+    replicas: list[Replica], indices: list[int], count: int, device: torch.device
 ) -> Tensor:
-    """Return (K, count) uniform numbers that depend on each replica's seed and the step."""
+    """Return (K, count) uniform numbers, of each replica's seed and own index alone.
+
+    Args:
+        replicas: Who reads them.
+        indices: Micro-batches that each replica has come to.
+        count: Numbers of one replica.
+        device: Where they are drawn.
+    """
     noise_KM = torch.empty(len(replicas), count, device=device)
     generator = torch.Generator(device)
-    for noise_M, replica in zip(noise_KM, replicas, strict=True):
-        generator.manual_seed(derive(replica.seed, "dropout", step))
+    for noise_M, replica, index in zip(noise_KM, replicas, indices, strict=True):
+        generator.manual_seed(derive(replica.seed, "dropout", index))
         noise_M.uniform_(generator=generator)
     return noise_KM

@@ -41,6 +41,13 @@ class Weights:
         """Return a copy that later steps do not touch."""
         return self.take(list(range(len(self.theta_KP))))
 
+    def joined(self, other: Weights) -> Weights:
+        """Return these replicas' weights and then the other's."""
+        return Weights(
+            torch.cat([self.theta_KP, other.theta_KP]),
+            {n: torch.cat([b_K, other.buffers_K[n]]) for n, b_K in self.buffers_K.items()},
+        )
+
     def put(self, position: int, other: Weights, source: int) -> None:
         """Overwrite one replica with a replica of other weights."""
         self.theta_KP[position] = other.theta_KP[source]
@@ -68,14 +75,7 @@ class Cohort:
     def start(replicas: list[Replica], device: torch.device) -> Cohort:
         """Initialise K replicas; replica k draws the weights that it would draw alone."""
         networks = [build_network(replica) for replica in replicas]
-        layout = Layout.of(networks[0])
-        theta_KP = torch.stack([layout.flatten(network) for network in networks])
-        named = [dict(network.named_buffers()) for network in networks]
-        buffers_K = {
-            name: torch.stack([buffers[name].detach() for buffers in named]).to(device)
-            for name in named[0]
-        }
-        return Cohort(replicas, networks[0].to(device), Weights(theta_KP.to(device), buffers_K))
+        return Cohort(replicas, networks[0].to(device), _stacked(networks, device))
 
     def __len__(self) -> int:
         return len(self.replicas)
@@ -90,6 +90,19 @@ class Cohort:
         self.replicas = [self.replicas[k] for k in chosen]
         self.weights = self.weights.take(chosen)
         self._bind()
+
+    def extend(self, chosen: list[int], replicas: list[Replica]) -> Weights:
+        """Go on with the replicas at these positions and with new ones after them.
+
+        Returns:
+            The weights that the new ones begin with.
+        """
+        networks = [build_network(replica) for replica in replicas]
+        fresh = _stacked(networks, self.device)
+        self.replicas = [*(self.replicas[k] for k in chosen), *replicas]
+        self.weights = self.weights.take(chosen).joined(fresh)
+        self._bind()
+        return fresh
 
     def replace(self, weights: Weights) -> None:
         """Give the replicas other weights."""
@@ -170,6 +183,18 @@ class Cohort:
             outputs = lift(leaves, weights.buffers_K, x, None)
         self.network.train(was_training)
         return torch.as_tensor(outputs)
+
+
+def _stacked(networks: list[nn.Module], device: torch.device) -> Weights:
+    """Return what networks of one structure know, as a stack."""
+    layout = Layout.of(networks[0])
+    theta_KP = torch.stack([layout.flatten(network) for network in networks])
+    named = [dict(network.named_buffers()) for network in networks]
+    buffers_K = {
+        name: torch.stack([buffers[name].detach() for buffers in named]).to(device)
+        for name in named[0]
+    }
+    return Weights(theta_KP.to(device), buffers_K)
 
 
 def build_network(replica: Replica) -> nn.Module:

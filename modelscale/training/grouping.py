@@ -131,7 +131,7 @@ def _wall_seconds(replicas: list[Replica], device: torch.device) -> float:
 def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> float:
     """Return the seconds of a step: the lower quartile of a few dozen at most."""
     cohort.network.train()
-    stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, 0, cohort.device)
+    stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, [0] * len(cohort), cohort.device)
     steps = cohort.replicas[0].steps_per_epoch
     on_cpu = cohort.device.type == "cpu"
     # One thread's own time leaves out what other programs take of the core.
@@ -141,7 +141,7 @@ def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> f
     begin = time.perf_counter()
     while len(durations) < 3 or time.perf_counter() - begin < SAMPLE_S:
         start = clock()
-        stepper.take(epoch.batches(len(durations) % steps), len(durations) + 1)
+        stepper.take(epoch.batches(len(durations) % steps), [len(durations) + 1] * len(cohort))
         if not on_cpu:
             torch.cuda.synchronize(cohort.device)
         durations.append(clock() - start)

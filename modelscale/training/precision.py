@@ -50,6 +50,14 @@ class LossScale:
         """Return the scales of the replicas at these positions."""
         return LossScale(self.scale_K[chosen], self.good_steps_K[chosen])
 
+    def joined(self, count: int) -> LossScale:
+        """Return these scales and those of as many replicas that begin."""
+        new = LossScale.start(count, self.scale_K.device)
+        return LossScale(
+            torch.cat([self.scale_K, new.scale_K]),
+            torch.cat([self.good_steps_K, new.good_steps_K]),
+        )
+
     def adjust(self, finite: list[bool]) -> list[bool]:
         """Halve the scale of replicas that overflowed, double that of steady ones.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,7 @@ class Session:
 
     Attributes:
         trainer: The trainer; the caller may `stop` its replicas between two events.
+        logs: Logs that are put back to where the state was saved.
         resumed_at: The step that was gone on from; None for a fresh start.
         warnings: Checkpoints that were passed over since they are damaged.
         seconds: Training time, earlier sessions included.
@@ -52,20 +53,22 @@ class Session:
         goal: Goal,
         device: torch.device,
         store: CheckpointStore,
-        logs: tuple[MetricLog, ...],
+        logs: Sequence[MetricLog],
         stop: StopRequest,
     ) -> None:
         """Begin, or go on from the newest checkpoint.
 
         Args:
-            replicas: Of one structure, always in the same order.
+            replicas: Of one structure, always in the same order. Where some have joined since,
+                all that had begun and were not forgotten when the checkpoint was written;
+                `saved_notes` can say which, if the caller notes it.
             goal: What is measured, and what decides.
             device: Where to train.
             store: Where the state is kept.
-            logs: Logs that the caller appends to; put back to where the state was saved.
+            logs: Logs that the caller appends to, those of replicas that joined included.
             stop: Looked at after every step.
         """
-        self.store, self.logs, self._stop = store, logs, stop
+        self.store, self.logs, self._stop = store, list(logs), stop
         self.plan = replicas[0].plan
         self.resumed_at: int | None = None
         self.warnings: tuple[str, ...] = ()
@@ -78,15 +81,27 @@ class Session:
             return
         self.trainer = state.restore(found.files, replicas, goal.metrics, goal.monitor, device)
         facts = json.loads(found.files[SESSION])
-        for log, lines in zip(logs, facts["log_lines"], strict=True):
+        for log, lines in zip(self.logs, facts["log_lines"], strict=True):
             log.rewind(lines)
         self._earlier = self.seconds = facts["seconds"]
         self.notes = facts["notes"]
         self.resumed_at = found.step
         self.warnings = tuple(map(str, found.passed_over))
 
+    def join(self, replicas: list[Replica], logs: Sequence[MetricLog] = ()) -> list[int]:
+        """Let more replicas in between two epochs, and their logs; see `Trainer.join`."""
+        self.logs += logs
+        return self.trainer.join(replicas)
+
+    def forget(self, indices: list[int], logs: Sequence[MetricLog] = ()) -> None:
+        """Drop replicas that have ended and logs that have; what they led to is on disk."""
+        for log in logs:
+            log.sync()
+            self.logs.remove(log)
+        self.trainer.forget(indices)
+
     def run(self) -> Iterator[Event]:
-        """Train to the end of the plan, saving between the caller's turns.
+        """Train each replica to the end of its plan, saving between the caller's turns.
 
         Raises:
             TryAgain: If a stop was asked for; the state is saved.
@@ -113,7 +128,7 @@ class Session:
             "notes": self.notes,
         }
         files = state.dump(self.trainer) | {SESSION: json.dumps(facts).encode()}
-        if len(self.trainer.replicas) == 1:
+        if len(self.trainer.replicas) == self.trainer.begun == 1:
             files |= dump_model(
                 self.trainer.replicas[0], self.trainer.shown(), self.trainer.cohort.layout
             )
@@ -134,3 +149,13 @@ class Session:
             return self.trainer.step % self.plan.checkpoint_steps == 0
         aged = time.monotonic() - self._saved >= self.plan.checkpoint_s
         return isinstance(event, EpochReport) and aged
+
+
+def saved_notes(store: CheckpointStore) -> list[str] | None:
+    """Return the notes of the checkpoint that a session would go on from; None without one.
+
+    Raises:
+        DataError: If there are checkpoints, but none to go on from.
+    """
+    found = store.newest_valid((state.TENSORS, SESSION))
+    return None if found is None else list(json.loads(found.files[SESSION])["notes"])

@@ -42,6 +42,8 @@ def dump(trainer: Trainer) -> dict[str, bytes]:
         "step": trainer.step,
         "epoch": trainer.epoch,
         "step_in_epoch": trainer.step_in_epoch,
+        "begun": trainer.begun,
+        "indices": trainer.indices,
         "loss_sums": trainer.loss_sums,
         "living": [_progress_facts(p) for p in trainer.living],
         "outcomes": {
@@ -67,6 +69,14 @@ def restore(
 ) -> Trainer:
     """Return a trainer that goes on where `dump` was called.
 
+    Args:
+        files: What `dump` returned.
+        replicas: Those that the trainer's own `replicas` were, in the same order: all that had
+            begun and were not forgotten.
+        metrics: Measured on the validation part after every epoch.
+        monitor: Decides which epoch is best.
+        device: Where to train.
+
     Raises:
         DataError: If the state does not belong to these replicas.
     """
@@ -82,12 +92,15 @@ def restore(
 
 def _fill(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     trainer.living = [_progress(p) for p in facts["living"]]
-    indices = [p.index for p in trainer.living]
-    if indices and indices != list(range(len(trainer.replicas))):
-        trainer.cohort.keep(indices)
-        trainer.stepper.keep(indices)
+    trainer.indices, trainer.begun = facts["indices"], facts["begun"]
+    if len(trainer.indices) != len(trainer.replicas):
+        raise ValueError(f"it is of {len(trainer.indices)} replicas")
+    places = [trainer.indices.index(p.index) for p in trainer.living]
+    if places and places != list(range(len(trainer.replicas))):
+        trainer.cohort.keep(places)
+        trainer.stepper.keep(places)
     weights = _get(tensors, "weights")
-    if indices and weights.theta_KP.shape != trainer.cohort.weights.theta_KP.shape:
+    if places and weights.theta_KP.shape != trainer.cohort.weights.theta_KP.shape:
         raise ValueError("other shapes of parameters")
     trainer.cohort.replace(weights)
     trainer.stepper.slots_KP = {n: tensors[f"slot.{n}"] for n in trainer.stepper.slots_KP}

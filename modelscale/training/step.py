@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -56,6 +57,15 @@ class Stepper:
         self.scale = self.scale.take(chosen) if self.scale else None
         self._rebind()
 
+    def extend(self, chosen: list[int]) -> None:
+        """Go on with those at these positions and the new ones; the cohort already does."""
+        count = len(self.cohort) - len(chosen)
+        for name, slot_KP in self.slots_KP.items():
+            zeros = slot_KP.new_zeros(count, slot_KP.shape[1])
+            self.slots_KP[name] = torch.cat([slot_KP[chosen], zeros])
+        self.scale = self.scale.take(chosen).joined(count) if self.scale else None
+        self._rebind()
+
     def _rebind(self) -> None:
         """Bring each replica's numbers into the form that broadcasts over the stack."""
         replicas, device = self.cohort.replicas, self.cohort.device
@@ -64,9 +74,11 @@ class Stepper:
         self._grad_views = views if len(replicas) > 1 else [view[0] for view in views]
         rows = [r.optimizer.hypers() for r in replicas]
         self._rows = rows
-        self._numbers = {name: _number([row[name] for row in rows], device) for name in rows[0]}
-        self._l1 = _number([r.regularization.l1 for r in replicas], device)
-        self._l2 = _number([r.regularization.l2 for r in replicas], device)
+        self._numbers = {
+            name: number_of([row[name] for row in rows], device) for name in rows[0]
+        }
+        self._l1 = number_of([r.regularization.l1 for r in replicas], device)
+        self._l2 = number_of([r.regularization.l2 for r in replicas], device)
         some = any(r.regularization.l1 or r.regularization.l2 for r in replicas)
         self._mask_P = self.cohort.layout.penalised().to(device) if some else None
         large = device.type == "cpu" and self.cohort.layout.numel >= FUSED_ROWS_FROM
@@ -74,14 +86,14 @@ class Stepper:
         self._ones_K = torch.ones(len(replicas), device=device)
         self._one_schedule = all(r.scheduler == replicas[0].scheduler for r in replicas)
 
-    def take(self, batches: list[Batch], step: int) -> StepReport:
+    def take(self, batches: list[Batch], steps: list[int]) -> StepReport:
         """Take one optimizer step.
 
         Args:
             batches: Micro-batches whose mean gradient is followed.
-            step: 1 at the first step.
+            steps: Each replica's own, 1 at its first.
         """
-        loss_K = self._gradient(batches, step)
+        loss_K = self._gradient(batches, steps)
         grad_KP = self._grad_KP
         if self.scale:
             grad_KP.div_(self.scale.scale_K)
@@ -91,20 +103,20 @@ class Stepper:
             math.isfinite(a) and math.isfinite(b) for a, b in zip(sums, losses, strict=True)
         ]
         if all(finite):
-            self._update(grad_KP, step)
+            self._update(grad_KP, steps)
         else:
-            self._update_some(grad_KP, step, finite)
+            self._update_some(grad_KP, steps, finite)
         if self.scale:
             finite = self.scale.adjust(finite)
         return StepReport(losses, finite)
 
-    def _gradient(self, batches: list[Batch], step: int) -> Tensor:
+    def _gradient(self, batches: list[Batch], steps: list[int]) -> Tensor:
         """Put the gradient of the mean loss into the reused buffer; return the loss (K,)."""
         total = sum(batch.y_KB.shape[1] for batch in batches)
         losses = []
         for micro, batch in enumerate(batches):
             share = batch.y_KB.shape[1] / total
-            mean_K = self._loss(batch, step * self.plan.accumulate + micro)
+            mean_K = self._loss(batch, steps, micro)
             mean_K = mean_K if share == 1 else mean_K * share
             seed_K = self.scale.scale_K[:, 0] if self.scale else self._ones_K
             grads = torch.autograd.grad(mean_K, self.cohort.leaves, seed_K)
@@ -116,10 +128,10 @@ class Stepper:
             losses.append(mean_K.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)
 
-    def _loss(self, batch: Batch, noise_index: int) -> Tensor:
+    def _loss(self, batch: Batch, steps: list[int], micro: int) -> Tensor:
         """Return each replica's mean loss (K,) of one micro-batch."""
         cohort, loss = self.cohort, self.cohort.replicas[0].loss
-        noise_KM = self._noise(batch.x_KB, noise_index)
+        noise_KM = self._noise(batch.x_KB, steps, micro)
         if len(cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
             noise_M = None if noise_KM is None else noise_KM[0]
             with arithmetic(self.plan.precision, cohort.device):
@@ -137,17 +149,18 @@ class Stepper:
             loss_KB = loss_KB * batch.weight_KB
         return loss_KB.mean(dim=1)
 
-    def _noise(self, x_KB: Tensor, index: int) -> Tensor | None:
+    def _noise(self, x_KB: Tensor, steps: list[int], micro: int) -> Tensor | None:
         size = x_KB.shape[1]
         if size not in self._noise_counts:
             self._noise_counts[size] = count_noise(self.cohort.network, x_KB[0])
         count = self._noise_counts[size]
         if not count:
             return None
-        return dropout_noise(self.cohort.replicas, index, count, self.cohort.device)
+        indices = [step * self.plan.accumulate + micro for step in steps]
+        return dropout_noise(self.cohort.replicas, indices, count, self.cohort.device)
 
     @torch.no_grad()
-    def _update(self, grad_KP: Tensor, step: int) -> None:
+    def _update(self, grad_KP: Tensor, steps: list[int]) -> None:
         theta_KP = self.cohort.weights.theta_KP
         if self._mask_P is not None:
             grad_KP.add_(theta_KP * self._mask_P * (2 * self._l2))
@@ -155,26 +168,29 @@ class Stepper:
         if self.plan.clip_norm is not None:
             norm_K1 = grad_KP.norm(dim=1, keepdim=True)
             grad_KP.mul_((self.plan.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
-        lr_K = self._learning_rates(step)
+        lr_K = self._learning_rates(steps)
         if self._fused:
             rows = [row | {"lr": lr} for row, lr in zip(self._rows, lr_K, strict=True)]
-            if self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, step):
+            if self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, steps):
                 return
-        hypers = self._numbers | {"lr": _number(lr_K, theta_KP.device)}
+        hypers = self._numbers | {"lr": number_of(lr_K, theta_KP.device)}
+        step = number_of(steps, theta_KP.device)
         self.optimizer.update(theta_KP, grad_KP, self.slots_KP, hypers, step)
 
-    def _learning_rates(self, step: int) -> list[float]:
-        first, *others = self.cohort.replicas
+    def _learning_rates(self, steps: list[int]) -> list[float]:
+        replicas = self.cohort.replicas
         if not self._one_schedule:
-            return [learning_rate(replica, step) for replica in (first, *others)]
-        factor = first.scheduler.factor(step, first.total_steps, first.steps_per_epoch)
-        return [replica.optimizer.lr * factor for replica in (first, *others)]
+            return [learning_rate(r, step) for r, step in zip(replicas, steps, strict=True)]
+        first = replicas[0]
+        total, per_epoch = first.total_steps, first.steps_per_epoch
+        factors = {step: first.scheduler.factor(step, total, per_epoch) for step in set(steps)}
+        return [r.optimizer.lr * factors[step] for r, step in zip(replicas, steps, strict=True)]
 
-    def _update_some(self, grad_KP: Tensor, step: int, finite: list[bool]) -> None:
+    def _update_some(self, grad_KP: Tensor, steps: list[int], finite: list[bool]) -> None:
         """Take the step and undo it for the replicas whose gradient is not finite."""
         theta_KP = self.cohort.weights.theta_KP
         before = [tensor.clone() for tensor in (theta_KP, *self.slots_KP.values())]
-        self._update(grad_KP, step)
+        self._update(grad_KP, steps)
         with torch.no_grad():
             for tensor, old in zip((theta_KP, *self.slots_KP.values()), before, strict=True):
                 for k in [k for k, good in enumerate(finite) if not good]:
@@ -187,8 +203,8 @@ def learning_rate(replica: Replica, step: int) -> float:
     return replica.optimizer.lr * factor
 
 
-def _number(values: list[float], device: torch.device) -> Number:
-    """Return one float where all replicas agree, else a (K, 1) tensor."""
+def number_of(values: Sequence[float], device: torch.device) -> Number:
+    """Return one number where all replicas agree, else a (K, 1) float32 tensor."""
     if all(value == values[0] for value in values):
         return values[0]
-    return torch.tensor(values, device=device)[:, None]
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]

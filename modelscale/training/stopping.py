@@ -21,12 +21,21 @@ class StopRequest:
         signal: The signal that asked, if any.
     """
 
-    def __init__(self, max_time_s: float | None = None) -> None:
+    def __init__(self, max_time_s: float | None = None, parent: int | None = None) -> None:
+        """Begin.
+
+        Args:
+            max_time_s: Seconds from now after which to stop.
+            parent: Process without which this one has nothing to work for.
+        """
         self.signal: signal.Signals | None = None
         self._deadline = None if max_time_s is None else time.monotonic() + max_time_s
+        self._parent = parent
 
     def __bool__(self) -> bool:
         if self.signal is not None:
+            return True
+        if self._parent is not None and os.getppid() != self._parent:
             return True
         return self._deadline is not None and time.monotonic() >= self._deadline
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelscale.seeds import derive
-from modelscale.tuning.history import Finished, History
+from modelscale.tuning.history import History
+from modelscale.tuning.priors import believed
 from modelscale.tuning.samplers.base import Asker, SamplerSpec
-from modelscale.tuning.space import Params, Space, point_word, points, size
+from modelscale.tuning.space import Params, point_word, points, size
 from modelscale.tuning.unit_cube import random_point
 
 TRIES = 4
@@ -24,12 +25,10 @@ MOST_LISTED = 10_000
 
 def propose(
     sampler: SamplerSpec,
-    space: Space,
-    finished: Sequence[Finished],
+    history: History,
     count: int,
-    seed: int,
-    maximize: tuple[bool, ...],
     queue: Sequence[Params] = (),
+    pending: Sequence[Params] = (),
 ) -> list[Params]:
     """Return the next `count` trials' parameters; fewer if the space has no more points.
 
@@ -40,22 +39,23 @@ def propose(
 
     Args:
         sampler: How to propose.
-        space: Of what.
-        finished: All earlier trials, in order.
+        history: What is searched, and what came out so far.
         count: Trials to propose at once.
-        seed: Of the search.
-        maximize: For each objective whether larger values are better.
         queue: What the first trials of the search have to be; the sampler fills in the rest.
+        pending: All earlier trials that are in training, as far as proposals may know.
 
     Raises:
         Unavailable: If the sampler needs a package that is not installed.
     """
-    asker = sampler.begin(History(space, finished, maximize, seed))
-    seen = {point_word(trial.params) for trial in finished}
+    asker, finished = sampler.begin(history), history.finished
+    for number, params in enumerate(pending, len(finished)):
+        asker.ask(number, 0, params)
+    seen = {point_word(trial.params) for trial in finished} | set(map(point_word, pending))
+    first = len(finished) + len(pending)
     proposals: list[Params] = []
-    for number in range(len(finished), len(finished) + count):
+    for number in range(first, first + count):
         fixed = queue[number] if number < len(queue) else {}
-        point = _new_point(asker, space, number, fixed, seen, seed)
+        point = _new_point(asker, history, number, fixed, seen)
         if point is None:
             break
         seen.add(point_word(point))
@@ -64,10 +64,13 @@ def propose(
 
 
 def _new_point(
-    asker: Asker, space: Space, number: int, fixed: Params, seen: set[str], seed: int
+    asker: Asker, history: History, number: int, fixed: Params, seen: set[str]
 ) -> Params | None:
+    space, seed = history.space, history.seed
+    # A repetition is no reason to try the same belief again: the sampler goes on without it.
+    first = fixed or believed(space, seed, number)
     for attempt in range(TRIES):
-        point = asker.ask(number, attempt, fixed)
+        point = asker.ask(number, attempt, fixed if attempt else first)
         if point is None or point_word(point) not in seen:
             return point
     # What is put in place of a repetition is told to the sampler as given, so that the other

@@ -8,71 +8,36 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from modelscale.spec.base import Spec, clash, faults_at
 from modelscale.spec.quantities import Seconds
+from modelscale.spec.search_range import SearchRange as SearchRange
 from modelscale.tuning.early_stops.base import EarlyStopSpec
 from modelscale.tuning.goals import Bound, Direction, ObjectiveSpec, checked_name
 from modelscale.tuning.samplers.base import SamplerSpec
 
 
-class SearchRange(Spec):
-    """The values that one key of the spec may take: `low` and `high`, or `choices`."""
+class Prior(Spec):
+    """Where good values of a key are believed to be."""
 
-    low: int | float | None = None
-    """Smallest value."""
+    center: Any
+    """The most promising value: values near it are tried more often, normally distributed over
+    the key's range with a tenth of it as the standard deviation; of `choices` it is one."""
 
-    high: int | float | None = None
-    """Largest value."""
+    weight: float = Field(0.5, gt=0, le=1)
+    """Share of the first trials that lean on it; trial n does with the probability
+    weight · 10 / (10 + n)."""
 
-    log: bool = False
-    """Whether orders of magnitude are searched alike."""
 
-    step: int | float | None = Field(None, gt=0)
-    """Distance of neighbouring values, from `low` on; any value between the bounds when left
-    out, any whole one for a key that holds whole numbers."""
+class TunedRange(SearchRange):
+    """The values that a search gives one key of the spec, and which of them are promising."""
 
-    choices: tuple[Any, ...] | None = Field(None, min_length=1)
-    """The values themselves: numbers, words, lists, or whole sub-sections."""
-
-    when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    """Other paths and the values under which this key is searched at all; all must hold:
-    `when: {model.kind: [cnn, resnet]}`."""
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        bounds = self.low is not None and self.high is not None
-        if (self.choices is not None) == bounds or (self.low is None) != (self.high is None):
-            raise ValueError("needs either 'choices' or both 'low' and 'high'")
-        if self.choices is not None and (self.log or self.step is not None):
-            first = "log" if self.log else "step"
-            raise clash(
-                f"{first!r} goes with 'low' and 'high', not with choices", first, "choices"
-            )
-        if self.low is not None and self.high is not None:
-            if self.low > self.high:
-                raise clash(f"low {self.low} is above high {self.high}", "low", "high")
-            if self.log and self.low <= 0:
-                raise clash(f"a log scale needs low above 0, got {self.low}", "low", "log")
-            if self.log and self.step is not None:
-                raise clash("'log' and 'step' exclude each other", "log", "step")
-        return self
-
-    @model_validator(mode="after")
-    def _conditions_name_values(self) -> Self:
-        empty = [path for path, wanted in self.when.items() if not wanted]
-        if empty:
-            raise faults_at(*((("when", path), "names no value") for path in empty))
-        return self
-
-    def values(self) -> dict[tuple[str | int, ...], Any]:
-        """Return the values that bound or make up the range, by where they are written."""
-        if self.choices is not None:
-            return {("choices", index): value for index, value in enumerate(self.choices)}
-        return {("low",): self.low, ("high",): self.high}
+    prior: Prior | None = None
+    """Where good values are believed to be: `{center: 1e-3}`. A share of the trials, fewer and
+    fewer, tries them first; the rest of the range is searched all the same."""
 
 
 class TuneSection(Spec):
     """A search over any keys of the spec."""
 
-    space: dict[str, SearchRange] = Field(min_length=1)
+    space: dict[str, TunedRange] = Field(min_length=1)
     """What to vary, by the key's path: `optimizer.lr: {low: 1e-4, high: 1e-1, log: true}`."""
 
     sampler: SamplerSpec = Field(default_factory=lambda: SamplerSpec.model_validate("tpe"))
@@ -120,6 +85,11 @@ class TuneSection(Spec):
 
     cohort: Literal["auto"] | PositiveInt = "auto"
     """Trials of one shape trained together; `auto` measures what is fastest."""
+
+    workers: Literal["auto"] | PositiveInt = "auto"
+    """Processes that share the search on this machine, each with cohorts of its own; `auto`
+    takes one for each CUDA device, or as many as there are free cores where the search is long
+    enough to be worth their start."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from modelscale.spec.base import Spec
 from modelscale.spec.paths import annotation_at, apply, plain
 from modelscale.spec.spaces import Condition, Varied, conditions
-from modelscale.tuning.section import SearchRange
+from modelscale.tuning.section import SearchRange, TunedRange
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -31,7 +31,7 @@ class Space:
         conditions: Of the conditional keys.
     """
 
-    ranges: dict[str, SearchRange]
+    ranges: dict[str, TunedRange]
     distributions: dict[str, BaseDistribution]
     conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ def varied(space: Mapping[str, SearchRange]) -> dict[str, Varied]:
     return {key: Varied(found.values(), found.when) for key, found in space.items()}
 
 
-def space_of(space: Mapping[str, SearchRange], spec: Spec) -> Space:
+def space_of(space: Mapping[str, TunedRange], spec: Spec) -> Space:
     """Return the search space of a spec's ranges.
 
     Args:

@@ -31,6 +31,7 @@ def tune_faults(section: TuneSection, spec: Spec) -> Iterator[tuple[Place, str]]
     if section.sampler.finite_only:
         for key in endless(section.space, spec):
             yield ("space", key), f"{section.sampler.own_kind()} needs 'step' or 'choices' here"
+    yield from _prior_faults(section)
     settled = conditions(spec, varied(section.space))
     for index, point in enumerate(section.enqueue):
         yield from (
@@ -85,6 +86,18 @@ def _defaults(section: TuneSection, spec: Spec) -> Params:
         elif takes(found, own):
             chosen[key] = own
     return chosen
+
+
+def _prior_faults(section: TuneSection) -> Iterator[tuple[Place, str]]:
+    kind = section.sampler.own_kind()
+    for key, found in section.space.items():
+        if found.prior is None:
+            continue
+        if not section.sampler.takes_priors:
+            yield ("space", key, "prior"), f"{kind} chooses all values itself; leave it out"
+        elif not takes(found, found.prior.center):
+            told = f"{found.prior.center!r} is not in the range"
+            yield ("space", key, "prior", "center"), told
 
 
 def _at(spec: Spec, key: str) -> Any:

@@ -63,7 +63,7 @@ def study_bytes(
     by_number = {trial.number: trial for trial in trials}
     told = curves if curves and len(names) == 1 else {}
     rows = [
-        _frozen(number, by_number.get(number), space, told.get(number, {}))
+        frozen(number, by_number.get(number), space, told.get(number, {}))
         for number in range(max(by_number, default=-1) + 1)
     ]
     before = optuna.logging.get_verbosity()
@@ -101,9 +101,20 @@ def _empty_study(
     return study
 
 
-def _frozen(
+def frozen(
     number: int, record: TrialRecord | None, space: Space, curve: Mapping[int, float]
 ) -> FrozenTrial:
+    """Return a trial as Optuna knows it.
+
+    Args:
+        number: Its number.
+        record: What is known of it; None where its folder is gone.
+        space: What was searched.
+        curve: The first objective by epoch.
+
+    Raises:
+        DataError: If it has parameters that the space does not.
+    """
     from optuna.trial import TrialState, create_trial
 
     if record is None:

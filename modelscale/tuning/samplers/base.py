@@ -46,6 +46,9 @@ class SamplerSpec(Component):
     finite_only: ClassVar[bool] = False
     """Whether each key needs a countable number of values."""
 
+    takes_priors: ClassVar[bool] = True
+    """Whether some trials may take values that the sampler has not chosen."""
+
     @abstractmethod
     def begin(self, history: History) -> Asker:
         """Return the proposals that follow on a history.

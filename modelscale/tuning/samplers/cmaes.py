@@ -25,6 +25,7 @@ class Cmaes(SamplerSpec):
 
     learns: ClassVar[bool] = True
     several_objectives: ClassVar[bool] = False
+    takes_priors: ClassVar[bool] = False
 
     population: int = Field(8, ge=4)
     """Trials of one generation."""

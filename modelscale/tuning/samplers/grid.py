@@ -19,6 +19,7 @@ class Grid(SamplerSpec):
     """
 
     finite_only: ClassVar[bool] = True
+    takes_priors: ClassVar[bool] = False
 
     def begin(self, history: History) -> Asker:
         return _Remaining(history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from modelscale.tuning.samplers.base import Asker, SamplerSpec
 
@@ -17,6 +17,8 @@ class Qmc(SamplerSpec):
     Scrambled by the search's seed; trial n takes the n-th point. Most even after 16, 32, 64, …
     trials.
     """
+
+    takes_priors: ClassVar[bool] = False
 
     scramble: bool = True
     """Whether the sequence depends on the seed. Without it the first point is the corner of all

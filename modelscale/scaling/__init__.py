@@ -1,0 +1,1 @@
+"""Scaling laws: from measured points to a law, its uncertainty, and what to train next."""

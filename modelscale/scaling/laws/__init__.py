@@ -1,0 +1,1 @@
+"""The laws: `base.py` is the family, every other file is one formula."""
