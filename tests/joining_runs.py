@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from training_data import CPU, LOSS, classes, replica
+from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, windows
 
 from modelscale.data.prepared import Prepared
 from modelscale.models.base import ModelSpec
@@ -17,6 +17,7 @@ from modelscale.training.scoring import Values, outputs_of
 from modelscale.training.trainer import EpochReport, Event, Moment, Outcome, Trainer
 
 IMAGES, VECTORS = classes((1, 8, 8)), classes((6,))
+SYMBOLS, WINDOWS = symbols(), windows()
 EPOCHS = 3
 MLP = {"kind": "mlp", "hidden": (16,), "dropout": 0.2, "norm": "batch"}
 
@@ -40,11 +41,8 @@ def small(kind: str) -> ModelSpec:
 
 
 def data_for(model: ModelSpec) -> Prepared:
-    try:
-        model.check(VECTORS.inputs)
-    except ValueError:
-        return IMAGES
-    return VECTORS
+    """Return what a model can learn from."""
+    return first_fitting(model, VECTORS, IMAGES, SYMBOLS, WINDOWS)
 
 
 def watched(

@@ -130,7 +130,9 @@ class TestOtherData:
         assert result.err.endswith("all.npz: is not what the model takes, a table\n")
         result = cli(workshop, "evaluate", "wine", "--data", tmp_path)
         assert result.code == 65
-        assert result.err.endswith("is a folder of images, and the model takes none\n")
+        assert result.err.endswith(
+            "is a folder, and the model takes neither images nor texts\n"
+        )
 
     def test_part_is_of_own_data(self, workshop):
         result = cli(workshop, "evaluate", "wine", "--data", "wine.csv", "--part", "test")

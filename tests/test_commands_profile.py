@@ -67,6 +67,10 @@ class TestLayers:
         spec = ModelSpec.model_validate(kind)
         codes = spec.encoding == "codes"
         inputs = Inputs((5,), categories=(3, 4)) if codes else Inputs((3, 32, 32))
+        if spec.takes == ("tokens",):
+            inputs = Inputs((9,), vocabulary=11)
+        if kind == "matrix_factorisation":
+            inputs = Inputs((2,), categories=(3, 4))
         network = spec.build(inputs, 7)
         layers = layer_costs(network, inputs.shape)
         assert sum(layer.parameters for layer in layers) == parameter_count(network)

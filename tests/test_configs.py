@@ -16,7 +16,7 @@ from modelscale.training.artifact import load_model
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-COMMAND = re.compile(r"^#     (modelscale (train|tune) configs/(\S+))$", re.M)
+COMMAND = re.compile(r"^#     (modelscale (train|tune|ensemble|scale) configs/(\S+))$", re.M)
 SCORE = re.compile(r"^# expects: (\w+)/(\w+) (>=|<=) ([0-9.]+)$", re.M)
 LINE = re.compile(r"^# expects: least-squares within ([0-9.e-]+)$", re.M)
 TIME = re.compile(r"^# takes: about (\d+) (seconds|minutes?) on two CPU cores", re.M)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from modelscale.data import fetching
-from modelscale.data.archives import DATA_SETS, Archive, DataSet, Member
+from modelscale.data.archive_entries import Archive, DataSet, Member
+from modelscale.data.archives import DATA_SETS
 from modelscale.data.loading import load
 from modelscale.data.section import DataSection
 from modelscale.data.sources.catalogue import CatalogueSource

@@ -40,6 +40,10 @@ def _instances():
         if spec.task == "regression":
             yield pytest.param(spec, *values(), id=kind)
             continue
+        if spec.task == "language_model":
+            nats = values()[0].abs()
+            yield pytest.param(spec, nats, torch.zeros(N, 1), id=kind)
+            continue
         targets = 2 if kind == "binary_cross_entropy" else C
         y = torch.arange(N) % targets
         outputs = torch.randn(N, spec.outputs(targets), generator=torch.Generator())
@@ -65,6 +69,8 @@ def test_predictions_broadcast_over_leading_dimensions(spec, outputs, y):
     if spec.task == "classification":
         assert stacked.shape == (2, N, int(y.max()) + 1)
         torch.testing.assert_close(stacked.sum(-1), torch.ones(2, N))
+    elif spec.task == "language_model":
+        assert stacked.shape == (2, N, 1)
     else:
         assert stacked.shape == (2, N, T)
 

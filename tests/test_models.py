@@ -20,6 +20,7 @@ SAMPLES = {
     "tokens": [Inputs((6,), vocabulary=11)],
 }
 TABLE = Inputs((6,), categories=(3, 4))  # four numbers, then two category codes
+PAIR = Inputs((2,), categories=(13, 17))  # two category codes and nothing else
 
 # Beside every kind's defaults: the options that change which layers there are.
 VARIANTS = [
@@ -33,14 +34,25 @@ VARIANTS = [
     {"kind": "resnet", "width": 4, "blocks": 1, "stages": 4},
     {"kind": "mobilenet", "width": 0.25, "expansion": 1},
     {"kind": "ft_transformer", "dropout": 0.0, "width": 8, "heads": 2, "blocks": 1},
+    {"kind": "matrix_factorisation", "factors": 3, "dropout": 0.3},
+    {"kind": "factorisation_machine", "factors": 3, "hidden": (16,), "dropout": 0.3},
 ]
+
+
+def _takes(spec, inputs):
+    try:
+        spec.check(inputs)
+    except ValueError:
+        return False
+    return True
 
 
 def _cases():
     for choice in [{"kind": kind} for kind in ModelSpec.kinds()] + VARIANTS:
         spec = ModelSpec.model_validate(choice)
-        tables = [TABLE] if spec.encoding == "codes" else []
-        for inputs in [i for form in spec.takes for i in SAMPLES[form]] + tables:
+        tables = [TABLE, PAIR] if spec.encoding == "codes" else []
+        samples = [i for form in spec.takes for i in SAMPLES[form]] + tables
+        for inputs in filter(lambda i: _takes(spec, i), samples):
             name = "-".join(str(v).replace(" ", "") for v in choice.values())
             shape = "x".join(map(str, inputs.shape))
             suffix = "codes" if inputs.categories else "tokens" if inputs.vocabulary else ""
@@ -223,7 +235,8 @@ def test_docs_name_every_kind_and_field(kind):
 def test_error_names_the_models_that_take_such_inputs():
     with pytest.raises(ValueError, match=r"^cnn takes image inputs, not vector inputs") as e:
         ModelSpec.model_validate("cnn").check(Inputs((30,)))
-    assert str(e.value).endswith("of shape (30,); these do: ft_transformer, linear, mlp")
+    others = "factorisation_machine, ft_transformer, linear, matrix_factorisation, mlp"
+    assert str(e.value).endswith(f"of shape (30,); these do: {others}")
 
 
 def test_numeric_networks_refuse_tokens():

@@ -22,11 +22,14 @@ from modelscale.report.charts import (
     Confusion,
     Curves,
     FittedLine,
+    Foretold,
     History,
+    LadderSize,
     Mark,
     ParallelCoordinates,
     Plot,
     Residuals,
+    ScalingLaw,
     Scatter,
     Series,
     SliceScatter,
@@ -93,6 +96,11 @@ def plots(label="a", values=(0.3, 0.2, 0.5, nan)):
         SliceScatter(label, values, values, log=True, metric=label),
         SliceScatter(label, (label, "b", "b", "c"), values, metric=label),
         TradeOff(label, values, values, (1,), (0,), (2,), x_label=label, log_x=True),
+        ScalingLaw(
+            label,
+            (LadderSize(label, values, values, series),),
+            (Foretold(1.0, values[0], values[1], values[2], values[3]),),
+        ),
     )
 
 
@@ -116,6 +124,7 @@ EMPTY: tuple[Block, ...] = (
     ParallelCoordinates("Coordinates"),
     SliceScatter("Slice"),
     TradeOff("Front"),
+    ScalingLaw("Law"),
 )
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_data import CPU, LOSS, classes, replica, trained
+from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, trained, windows
 
 from modelscale.data.augmentations.base import AugmentationSpec
+from modelscale.data.prepared import Prepared
 from modelscale.models.base import ModelSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.training.replica import Replica
@@ -17,14 +18,12 @@ from modelscale.training.trainer import Trainer
 
 IMAGES = classes((1, 8, 8))
 VECTORS = classes((6,))
+SYMBOLS, WINDOWS = symbols(), windows()
 
 
-def data_for(model: ModelSpec):
-    try:
-        model.check(VECTORS.inputs)
-    except ValueError:
-        return IMAGES
-    return VECTORS
+def data_for(model: ModelSpec) -> Prepared:
+    """Return what a model can learn from."""
+    return first_fitting(model, VECTORS, IMAGES, SYMBOLS, WINDOWS)
 
 
 def small(kind: str) -> ModelSpec:

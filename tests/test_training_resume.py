@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_data import CPU, LOSS, classes, replica, trained
+from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, trained, windows
 
 from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.errors import DataError
@@ -25,7 +25,12 @@ from modelscale.training.cohort import Weights
 from modelscale.training.replica import Replica
 from modelscale.training.trainer import EpochReport, Event, Paused, Trainer
 
-FORMS = {"vector": classes((6,), 60), "image": classes((1, 8, 8), 60)}
+FORMS = {
+    "vector": classes((6,), 60),
+    "image": classes((1, 8, 8), 60),
+    "symbols": symbols(60),
+    "windows": windows(60),
+}
 METRICS = (MetricSpec.model_validate("accuracy"),)
 SMALL = {"hidden": (8,), "channels": (4,), "width": (4, 8, 0.25), "blocks": (1,), "heads": (2,)}
 COMBINATIONS = list(product(ModelSpec.kinds(), OptimizerSpec.kinds(), ("fp32", "bf16")))
@@ -58,14 +63,11 @@ def small(kind: str) -> ModelSpec:
 
 
 def cohort(model: ModelSpec, optimizer: str, count: int, **plan: object) -> list[Replica]:
-    form = next(form for form in model.takes if form in FORMS)
+    data = first_fitting(model, *FORMS.values())
     spec = OptimizerSpec.model_validate(optimizer)
     chosen: dict[str, object] = {"epochs": 3, "batch_size": 16, "ema": 0.9} | plan
     schedule = {"kind": "cosine", "warmup": 0.2}
-    return [
-        replica(FORMS[form], model, spec, schedule, seed=seed, **chosen)
-        for seed in range(count)
-    ]
+    return [replica(data, model, spec, schedule, seed=seed, **chosen) for seed in range(count)]
 
 
 def finished(
@@ -78,7 +80,8 @@ def finished(
     Every event is told to `turn`, which may act as a caller does.
     """
     events: list[Event] = []
-    trainer = Trainer(replicas, METRICS, LOSS, CPU)
+    metrics = METRICS if replicas[0].data.task == "classification" else ()
+    trainer = Trainer(replicas, metrics, LOSS, CPU)
     stretch = trainer.run(lambda step: step == at)
     while (event := next(stretch, None)) is not None:
         turn(trainer, event)
@@ -86,7 +89,7 @@ def finished(
             events.append(event)
         if at is not None and trainer.step == at:
             at = None
-            trainer = state.restore(state.dump(trainer), replicas, METRICS, LOSS, CPU)
+            trainer = state.restore(state.dump(trainer), replicas, metrics, LOSS, CPU)
             stretch = trainer.run()
     return trainer, events
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from modelscale.data.examples import TensorExamples
@@ -54,6 +56,71 @@ def classes(
     )
 
 
+def symbols(count: int = 96, length: int = 6, seed: int = 0) -> Prepared:
+    """Return texts of eleven symbols, some of them padding, by how many are above the fifth."""
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randint(11, (count, length), generator=draws)
+    vectors = classes(count=count, seed=seed)
+    return replace(
+        vectors,
+        inputs=Inputs((length,), vocabulary=11),
+        x=TensorExamples(x),
+        y=torch.bucketize((x > 5).sum(dim=1), torch.tensor([1, 3])),
+        preprocessing=vectors.preprocessing.model_copy(
+            update={"form": "tokens", "shape": (length,), "vocabulary": 11}
+        ),
+    )
+
+
+def windows(count: int = 96, length: int = 6, seed: int = 0) -> Prepared:
+    """Return windows of a text in which each symbol is mostly the one before it plus one."""
+    draws = torch.Generator().manual_seed(seed)
+    start = torch.randint(9, (count, 1), generator=draws)
+    x = 2 + (start + torch.arange(length + 1)) % 9
+    return replace(
+        symbols(count, seed=seed),
+        task="language_model",
+        inputs=Inputs((length + 1,), vocabulary=11),
+        targets=length,
+        x=TensorExamples(x),
+        y=torch.zeros(count, 1),
+        preprocessing=Preprocessing(
+            form="tokens",
+            task="language_model",
+            encoding="codes",
+            shape=(length + 1,),
+            vocabulary=11,
+            target_names=("nats",),
+        ),
+    )
+
+
+def pairs(count: int = 96, seed: int = 0) -> Prepared:
+    """Return codes of two categories, whose class depends on both."""
+    draws = torch.Generator().manual_seed(seed)
+    sizes = (8, 9)
+    codes = torch.stack([torch.randint(n, (count,), generator=draws) for n in sizes], dim=1)
+    vectors = classes((2,), count, seed=seed)
+    return replace(
+        vectors,
+        inputs=Inputs((2,), categories=sizes),
+        x=TensorExamples(codes.float()),
+        y=(codes[:, 0] % 2) + (codes[:, 1] > 4).long(),
+    )
+
+
+def first_fitting(model: ModelSpec, *choices: Prepared) -> Prepared:
+    """Return the first of some data that a model can learn from, or else pairs of codes."""
+    for data in (*choices, pairs()):
+        if data.task in model.tasks:
+            try:
+                model.check(data.inputs)
+            except ValueError:
+                continue
+            return data
+    raise AssertionError(f"no data for {model.own_kind()}")
+
+
 def values(count: int = 60, features: int = 4, seed: int = 0, noise: float = 0.1) -> Prepared:
     """Return inputs and targets of a noisy linear function, all rows for training."""
     draws = torch.Generator().manual_seed(seed)
@@ -92,7 +159,11 @@ def replica(
     **plan: object,
 ) -> Replica:
     """Return a replica; everything that is not said is plain and short."""
-    default = "cross_entropy" if data.task == "classification" else "mean_squared_error"
+    default = {
+        "classification": "cross_entropy",
+        "regression": "mean_squared_error",
+        "language_model": "next_token",
+    }[data.task]
     return Replica(
         model=ModelSpec.model_validate(model),
         loss=LossSpec.model_validate(loss or default),

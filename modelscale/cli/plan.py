@@ -62,7 +62,7 @@ def plan(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what train, and tune if the spec has such a section, would run and cost."""
+    """Say what train, and tune and scale if the spec has such sections, would run and cost."""
     from modelscale.cli.requests import request
     from modelscale.commands import plan as command
 

@@ -36,8 +36,41 @@ def show_planned(document: dict[str, Any], console: Console, *, explain: bool) -
     columns = ["", "train", *(["tune"] if tune else [])]
     verbs = [train, *([tune] if tune else [])]
     console.table(columns, [[head, *map(tell, verbs)] for head, tell in _LINES.items()])
+    if document["scale"]:
+        console.data("")
+        _ladder(document["scale"], console)
     if explain:
         _explain(train, tune, console)
+
+
+def _ladder(scale: dict[str, Any], console: Console) -> None:
+    """Print what each size of the ladder costs, and the whole."""
+    rows = [
+        [
+            ", ".join(f"{k} {v}" for k, v in size["changes"].items()) or "as it is",
+            numbers.count(size["parameters"]),
+            numbers.si(size["macs"], "MAC"),
+            f"{size['runs']}",
+            numbers.si(size["flops"], "FLOP"),
+            _time(size),
+        ]
+        for size in scale["sizes"]
+    ]
+    rows.append(
+        [
+            "in total",
+            "",
+            "",
+            f"{scale['runs']}",
+            numbers.si(scale["flops"]["total"], "FLOP"),
+            _time(scale),
+        ]
+    )
+    console.table(["scale", "parameters", "an example", "runs", "FLOPs", "time"], rows)
+    fractions = ", ".join(
+        f"{part['fraction']:g} ({part['rows']:,} rows)" for part in scale["data"]
+    )
+    console.data(f"of the training rows: {fractions}; {_run(scale)}")
 
 
 def _replicas(verb: dict[str, Any]) -> str:

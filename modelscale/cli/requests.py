@@ -34,7 +34,7 @@ def request(
         words=("modelscale", *sys.argv[1:]),
         threads=threads,
         new=new,
-        max_time_s=None if max_time is None else _seconds(max_time),
+        max_time_s=None if max_time is None else seconds_of(max_time),
     )
 
 
@@ -45,7 +45,12 @@ def _run_name(config: Path) -> str:
     return word.strip("._-")[:64] or "run"
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """Return the seconds of `--max-time`.
+
+    Raises:
+        UsageError: If it is no duration.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     from modelscale.spec.quantities import Seconds

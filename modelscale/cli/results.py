@@ -121,8 +121,10 @@ def show_evaluated(result: Evaluated, console: Console) -> None:
     data = document["data"]
     console.note(f"{document['checkpoint']} on {data['origin']}: {data['rows']:,} rows")
     show_metrics(document["metrics"], document["baseline"], console)
+    _show_decisions(document.get("decisions"), console)
+    _show_ranking(document.get("ranking"), console)
     console.data("")
-    if document["task"] == "regression":
+    if document["task"] != "classification":
         heads = ["mean", "q05", "q25", "q50", "q75", "q95"]
         rows = [
             [entry["label"], *[numbers.significant(entry[head]) for head in heads]]
@@ -144,6 +146,43 @@ def show_evaluated(result: Evaluated, console: Console) -> None:
     ]
     heads = ["class", "precision", "recall", "f1", "rows"]
     console.table([*heads, *[f"as {label}" for label in predicted]], rows)
+
+
+def _show_decisions(decisions: dict[str, Any] | None, console: Console) -> None:
+    """Print what ways to decide cost, and the thresholds behind them."""
+    if decisions is None:
+        return
+    console.data("")
+    rows = [
+        [way, numbers.significant(entry["value"]), _interval(entry)]
+        for way, entry in decisions["cost"].items()
+    ]
+    console.table(["decision", "mean cost", "95 % interval"], rows)
+    if "thresholds" in decisions:
+        by, calibration = decisions["thresholds"], decisions["calibration"]
+        console.note(
+            f"second class from a probability of {by['by_validation']:.4g} on (validation), "
+            f"{by['by_costs']:.4g} by the costs alone; Brier score "
+            f"{calibration['brier_before']:.4f}, calibrated {calibration['brier_after']:.4f}"
+        )
+
+
+def _show_ranking(ranking: dict[str, Any] | None, console: Console) -> None:
+    """Print how all items rank for users, beside the most popular ones."""
+    if ranking is None:
+        return
+    console.data("")
+    rows = [
+        [
+            name,
+            numbers.significant(entry["value"]),
+            _interval(entry),
+            numbers.significant(ranking["popular"][name]["value"]),
+        ]
+        for name, entry in ranking["model"].items()
+    ]
+    heads = [f"{ranking['users']:,} users, all {ranking['items']:,} items", "value"]
+    console.table([*heads, "95 % interval", "most popular"], rows)
 
 
 def show_profiled(result: Profiled, console: Console) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
-from modelscale.errors import SpecError
+from modelscale.errors import SpecError, did_you_mean
 from modelscale.evaluation.metric_names import default_metrics, direction_of, metric_for
 from modelscale.losses.base import LossSpec
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DEFAULT_LOSS: dict[Task, str] = {
     "classification": "cross_entropy",
     "regression": "mean_squared_error",
+    "language_model": "next_token",
 }
 
 
@@ -79,6 +80,9 @@ class Assembly:
             spec.model.check(data.inputs)
         except ValueError as error:
             raise self.fault("model", str(error)) from None
+        if data.task not in spec.model.tasks:
+            kind, fits = spec.model.own_kind(), " and ".join(spec.model.tasks)
+            raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
         loss = self.loss if variant is None else _loss_of(variant, data.task)
         try:
             loss.outputs(data.targets)
@@ -126,6 +130,7 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
         raise assembly.fault(
             "loss", f"{loss.own_kind()} is for {loss.task}, and the task is {loaded.task}"
         )
+    _check_evaluation(assembly)
     metrics, monitor = _goal(assembly)
     assembly.goal = Goal(metrics, monitor)
     needs_validation = experiment.train.early_stopping or experiment.train.monitor != "auto"
@@ -134,7 +139,35 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     return assembly
 
 
+def _check_evaluation(assembly: Assembly) -> None:
+    """Refuse an `evaluate` section that asks for what such data cannot give."""
+    from modelscale.data.targets import class_labels
+
+    section, loaded = assembly.experiment.evaluate, assembly.loaded
+    if section.costs is not None:
+        if loaded.task != "classification":
+            raise assembly.fault(
+                "evaluate.costs", f"are for classification, and the task is {loaded.task}"
+            )
+        labels = class_labels(loaded.raw)
+        if len(section.costs) != len(labels):
+            raise assembly.fault(
+                "evaluate.costs",
+                f"is for {len(section.costs)} classes, and there are {len(labels)} "
+                f"({', '.join(labels[:10])})",
+            )
+    if section.ranking is not None:
+        for field in ("user", "item"):
+            name = getattr(section.ranking, field)
+            if name not in loaded.raw.columns:
+                raise assembly.fault(
+                    f"evaluate.ranking.{field}",
+                    f"no column '{name}'{did_you_mean(name, loaded.raw.columns)}",
+                )
+
+
 def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
+    from modelscale.data.targets import class_labels
     from modelscale.training.scoring import Monitor
 
     experiment, task = assembly.experiment, assembly.loaded.task
@@ -145,6 +178,11 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
                 f"metrics.{place}",
                 f"{metric.own_kind()} is for {metric.task}, and the task is {task}",
             )
+        if task == "classification":
+            try:
+                metric.check(len(class_labels(assembly.loaded.raw)))
+            except ValueError as error:
+                raise assembly.fault(f"metrics.{place}", str(error)) from None
     wanted = experiment.train.monitor
     tune = experiment.tune
     followed = (

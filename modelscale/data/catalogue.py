@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscale.data.archives import DATA_SETS
 from modelscale.data.csv_file import CsvFile
+from modelscale.data.documents import Documents
 from modelscale.data.fetching import read_members
+from modelscale.data.packing import unpacked
+from modelscale.data.ratings import ratings
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import DEFAULT_MISSING, Reading
 from modelscale.data.tables import TableColumns, read_table
 from modelscale.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from modelscale.data.archives import DataSet, Member
+    from modelscale.data.archive_entries import DataSet, Member
 
 
 class Found(NamedTuple):
@@ -135,9 +138,74 @@ def _table(found: Found, how: Reading) -> Raw:
     return replace(raw, fingerprint=found.fingerprint, origin=found.origin, skipped=skipped)
 
 
+def _ratings(found: Found) -> Raw:
+    """Read ratings of items by users, and what is known of either."""
+    read = ratings(found.contents)
+    return Raw(
+        read.rating_N,
+        (found.entry.target,),
+        found.fingerprint,
+        found.origin,
+        columns=read.columns,
+        times=read.time_N,
+        first_row=2,
+    )
+
+
+def _text_folders(found: Found) -> Raw:
+    """Read a folder of class folders of texts."""
+    files = {name: content for name, content in unpacked(found.contents[0]) if "/" in name}
+    names = sorted(files)
+    classes = [name.partition("/")[0] for name in names]
+    return _texts(found, [_text(files[name]) for name in names], classes)
+
+
+def _tabbed(found: Found) -> Raw:
+    """Read a training and a test file of class, tab and text, below three lines of a head."""
+    texts: list[str] = []
+    classes: list[str] = []
+    part: list[int] = []
+    for code, content in enumerate(found.contents):
+        for line in filter(None, content.decode().split("\n")[3:]):
+            label, _, text = line.partition("\t")
+            classes.append(label)
+            texts.append(text)
+            part.append(code)
+    return replace(_texts(found, texts, classes), part=Texts(_codes(part), ("train", "test")))
+
+
+def _texts(found: Found, texts: list[str], classes: list[str]) -> Raw:
+    labels = tuple(sorted(set(classes)))
+    numbers = {label: code for code, label in enumerate(labels)}
+    return Raw(
+        Texts(_codes(numbers[label] for label in classes), labels),
+        (found.entry.target,),
+        found.fingerprint,
+        found.origin,
+        columns={"text": Texts(_codes(range(len(texts))), Documents.of(texts))},
+    )
+
+
+def _text(content: bytes) -> str:
+    """Return a text; one that is not UTF-8 is in the code of western Europe."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _codes(codes: Iterable[int]) -> NDArray[np.int32]:
+    import numpy as np
+
+    return np.fromiter(codes, dtype=np.int32)
+
+
 _PARSERS: dict[str, Callable[[Found], Raw]] = {
     "digits": _digits,
     "mnist": _mnist,
     "bunch": _bunch,
     "diabetes": _diabetes,
+    "text_folders": _text_folders,
+    "tabbed": _tabbed,
+    "ratings": _ratings,
 }

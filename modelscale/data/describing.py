@@ -21,7 +21,7 @@ class ColumnSummary:
 
     Attributes:
         name: In the file.
-        role: "numeric", "category" or "ignore".
+        role: "numeric", "category", "text" or "ignore".
         missing: Cells that are missing; None where the column was not read.
         different: Different values; None where the column was not read.
         reason: Why it is ignored; empty otherwise.
@@ -94,7 +94,7 @@ def describe(loaded: LoadedData, section: DataSection) -> DataSummary:
         rows=len(raw),
         shape=() if raw.array is None else tuple(raw.array.shape[1:]),
         columns=_columns(loaded, section) if raw.array is None else (),
-        targets=_classes(raw) if loaded.task == "classification" else _values(raw),
+        targets=_targets(loaded),
         folds=tuple(
             {"train": len(f.train), "validation": len(f.validation), "test": len(f.test)}
             for f in loaded.folds
@@ -112,6 +112,7 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
     found = []
     for name, cells in raw.columns.items():
         role = "category" if name in roles.category else "numeric"
+        role = "text" if name in roles.text else role
         reason = roles.ignored.get(name, "")
         if isinstance(cells, Texts):
             values, missing = np.unique(cells.codes_N), int((cells.codes_N < 0).sum())
@@ -124,6 +125,12 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
         )
     unread = [ColumnSummary(n, "ignore", None, None, why) for n, why in raw.skipped.items()]
     return (*found, *unread)
+
+
+def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
+    if loaded.task == "language_model":
+        return ()
+    return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
 
 
 def _classes(raw: Raw) -> tuple[TargetSummary, ...]:

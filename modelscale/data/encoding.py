@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelscale.data.raw import Texts
 from modelscale.data.reading import shown
+from modelscale.data.roles import is_long
 from modelscale.data.targets import as_text, class_codes, logarithms, numbers
+from modelscale.data.vocabulary import FIRST, UNKNOWN
 from modelscale.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
     from modelscale.data.preprocessing import Preprocessing
-    from modelscale.data.raw import Raw, Texts
+    from modelscale.data.raw import Raw
+    from modelscale.data.vocabulary import Vocabulary
+
+CHUNK_VALUES = 4_000_000
 
 
 def encode(
@@ -24,6 +32,8 @@ def encode(
     import numpy as np
 
     span = slice(start, len(raw) if stop is None else stop)
+    if preprocessing.texts:
+        return _encode_texts(preprocessing, raw, span)
     if preprocessing.form == "table":
         return _encode_table(preprocessing, raw, span)
     if raw.array is None or raw.array.shape[1:] != preprocessing.shape:
@@ -31,6 +41,9 @@ def encode(
         raise DataError(
             f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
         )
+    if preprocessing.symbols is not None:
+        number_W = number_table(preprocessing.symbols, raw).astype(np.float32)
+        return number_W[np.asarray(raw.array[span], dtype=np.int64)]
     _check_scale(preprocessing, raw, raw.array[span])
     # A copy, as torch wants arrays that could be written to, and these may be mapped.
     return np.array(raw.array[span], dtype=np.float32, order="C")
@@ -49,6 +62,63 @@ def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
         code_W = np.array([known.get(word, 0) for word in words] + [0], dtype=np.float32)
         encoded_ND[:, place] = code_W[word_N]  # -1, a missing cell, takes the last: 0
     return encoded_ND
+
+
+def _encode_texts(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
+    import numpy as np
+
+    assert preprocessing.symbols is not None
+    for name in preprocessing.texts:
+        if not is_long(column(raw, name)):
+            raise DataError(f"{raw.origin}: column '{name}': is not text, as the model takes")
+    (length,) = preprocessing.shape
+    encode_one = preprocessing.symbols.encoder()
+    encoded_NT = np.zeros((span.stop - span.start, length), dtype=np.float32)
+    for place, row in enumerate(range(span.start, span.stop)):
+        numbers_T = encode_one(text_of(raw, preprocessing.texts, row))[:length]
+        encoded_NT[place, : len(numbers_T)] = numbers_T
+    return encoded_NT
+
+
+def number_table(symbols: Vocabulary, raw: Raw) -> NDArray[np.int32]:
+    """Return the model's number of each symbol of windows of a text."""
+    import numpy as np
+
+    if raw.symbols is None or raw.symbols.unit != symbols.unit:
+        raise DataError(
+            f"{raw.origin}: is not the {symbols.unit} of a text, as the model takes"
+        )
+    known = {symbol: number for number, symbol in enumerate(symbols.symbols, FIRST)}
+    return np.array([known.get(s, UNKNOWN) for s in raw.symbols.symbols], dtype=np.int32)
+
+
+def _unigram_nats(preprocessing: Preprocessing, raw: Raw) -> NDArray[np.float32]:
+    """Return (N, 1), the mean nats of what is predicted in a window, by counts alone."""
+    import numpy as np
+
+    assert raw.array is not None
+    assert preprocessing.symbols is not None
+    count_V = np.array(preprocessing.symbols.counts, dtype=np.float64)
+    # One more of each, so that what never occurred in training has a probability.
+    nats_V = np.log(count_V.sum() + len(count_V)) - np.log(count_V + 1)
+    nats_W = nats_V[number_table(preprocessing.symbols, raw)].astype(np.float32)
+    found_N1 = np.empty((len(raw), 1), dtype=np.float32)
+    step = max(1, CHUNK_VALUES // raw.array.shape[1])
+    for start in range(0, len(raw), step):
+        chunk = raw.array[start : start + step, 1:]
+        found_N1[start : start + step, 0] = nats_W[chunk].mean(axis=1)
+    return found_N1
+
+
+def text_of(raw: Raw, columns: Sequence[str], row: int) -> str:
+    """Return the texts of a row, one a line; a missing one is empty."""
+    found = []
+    for name in columns:
+        cells = raw.columns[name]
+        assert isinstance(cells, Texts)
+        code = int(cells.codes_N[row])
+        found.append(cells.words[code] if code >= 0 else "")
+    return "\n".join(found)
 
 
 def _check_scale(preprocessing: Preprocessing, raw: Raw, values: NDArray[np.generic]) -> None:
@@ -112,11 +182,9 @@ def numeric_cells(
 
 def category_cells(
     cells: NDArray[np.float64] | Texts, span: slice
-) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+) -> tuple[Sequence[str], NDArray[np.int64]]:
     """Return a column's words, and each cell's index into them, -1 where missing."""
     import numpy as np
-
-    from modelscale.data.raw import Texts
 
     if isinstance(cells, Texts):
         return cells.words, np.asarray(cells.codes_N[span], dtype=np.int64)
@@ -130,6 +198,8 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
     import numpy as np
     import torch
 
+    if preprocessing.task == "language_model":
+        return torch.from_numpy(_unigram_nats(preprocessing, raw))
     if preprocessing.task == "classification":
         return torch.from_numpy(class_codes(raw, preprocessing.labels))
     value_NT = numbers(raw)

@@ -17,13 +17,13 @@ class TensorExamples:
     """Examples that live on the training device.
 
     Attributes:
-        x: (N, *inputs.shape) float32.
+        x: (N, *inputs.shape) float32, or symbols as whole numbers.
     """
 
     x: Tensor
 
     def take(self, rows: Tensor) -> Tensor:
-        return self.x.index_select(0, rows.to(self.x.device))
+        return self.x.index_select(0, rows.to(self.x.device)).float()
 
     def to(self, device: torch.device) -> TensorExamples:
         return TensorExamples(self.x.to(device))
@@ -37,7 +37,7 @@ class DiskExamples:
     """Examples in a `.npy` file that are read as they are asked for, in constant memory.
 
     Attributes:
-        path: File of (N, *inputs.shape) float32.
+        path: File of (N, *inputs.shape) float32, or of symbols as whole numbers.
         device: Where batches go.
         rows: N.
     """
@@ -52,7 +52,7 @@ class DiskExamples:
 
         stored = np.load(self.path, mmap_mode="r", allow_pickle=False)
         # Fancy indexing copies, so the batch does not hold on to the map.
-        return torch.from_numpy(stored[rows.cpu().numpy()]).to(self.device)
+        return torch.from_numpy(stored[rows.cpu().numpy()]).to(self.device).float()
 
     def to(self, device: torch.device) -> DiskExamples:
         return DiskExamples(self.path, device, self.rows)

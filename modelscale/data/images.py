@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.data.folders import class_files
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading, open_regular
 from modelscale.data.storage import open_array, write_array
-from modelscale.errors import DataError, InputMissing, missing_extra
+from modelscale.errors import DataError, missing_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
     """
     import numpy as np
 
-    labels, files = _listed(path)
+    labels, files = class_files(path)
     sha = hashlib.sha256(repr(options).encode())
     height, width = options.size or _decode(files[0][1], options, sha.copy()).shape[1:]
     shape = (len(files), 1 if options.grayscale else 3, height, width)
@@ -83,27 +84,6 @@ def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
         origin=str(path),
         array=array,
     )
-
-
-def _listed(path: Path) -> tuple[tuple[str, ...], list[tuple[int, Path]]]:
-    """Return the class names, and each file with its class; hidden files do not count."""
-    try:
-        entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputMissing(f"{path}: {reason}") from None
-    for entry in entries:
-        if not entry.is_dir():
-            raise DataError(f"{entry}: lies beside the class folders; move it into one")
-    if not entries:
-        raise DataError(f"{path}: has no class folders")
-    files: list[tuple[int, Path]] = []
-    for label, folder in enumerate(entries):
-        images = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-        if not images:
-            raise DataError(f"{folder}: the class folder is empty")
-        files += [(label, image) for image in images]
-    return tuple(entry.name for entry in entries), files
 
 
 def _decode(file: Path, options: ImageOptions, sha: hashlib._Hash) -> NDArray[np.uint8]:

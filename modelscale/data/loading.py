@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelscale.data.prepared import Prepared
 from modelscale.data.reading import Reading
+from modelscale.data.roles import is_long
 from modelscale.data.targets import class_codes, class_labels, infer_task
 from modelscale.errors import DataError, SpecError
 
@@ -80,7 +81,11 @@ def load(section: DataSection, task: Task | None = None) -> LoadedData:
     _check_target(raw)
     task = task or infer_task(raw)
     _check_section(section, raw)
+    if (task == "language_model") != (raw.symbols is not None):
+        raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
     folds = section.split.divide(raw, task)
+    if raw.symbols is not None:
+        folds = tuple(_apart(fold, raw) for fold in folds)
     return LoadedData(raw, task, folds, on_disk, _warnings(raw, task, folds, section))
 
 
@@ -170,10 +175,45 @@ def _check_target(raw: Raw) -> None:
 
 
 def _check_section(section: DataSection, raw: Raw) -> None:
+    if raw.symbols is not None and section.split.own_kind() != "time":
+        raise SpecError(
+            "data.split: windows of one text follow each other; give {kind: time, test: 0.1, "
+            "validation: 0.1}, which cuts the text in one piece for each part"
+        )
     if section.columns and raw.array is not None:
         raise SpecError("data.columns: only tables have columns; leave it out")
-    if section.augment and (raw.array is None or raw.array.ndim != 4):
-        raise SpecError("data.augment: only images can be augmented; leave it out")
+    texts = any(is_long(cells) for cells in raw.columns.values())
+    if section.text is not None and not texts:
+        raise SpecError(
+            "data.text: no column is text; say which one is: data.columns: {NAME: text}"
+        )
+    images = raw.array is not None and raw.array.ndim == 4
+    if section.augment and not images and not texts:
+        raise SpecError("data.augment: only images and texts can be augmented; leave it out")
+    form = "images" if images else "texts"
+    for place, augmentation in enumerate(section.augment):
+        if augmentation.form != form:
+            raise SpecError(
+                f"data.augment.{place}: {augmentation.own_kind()} is for {augmentation.form} "
+                "alone; leave it out"
+            )
+
+
+def _apart(fold: Fold, raw: Raw) -> Fold:
+    """Return the parts of a text without the windows that reach into the next part."""
+    import torch
+
+    assert raw.array is not None
+    assert raw.times is not None
+    start_N, length = torch.from_numpy(raw.times), raw.array.shape[1]
+    later = float(start_N[-1]) + length  # where the next part begins
+    kept = []
+    for rows in (fold.test, fold.validation, fold.train):
+        inside = rows[start_N[rows] + length - 1 <= later]
+        kept.append(inside)
+        later = float(start_N[inside[0]]) if len(inside) else later
+    test, validation, train = kept
+    return type(fold)(train=train, validation=validation, test=test)
 
 
 def _warnings(

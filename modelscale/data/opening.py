@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelscale.data.reading import Reading
 from modelscale.data.sources.base import SourceSpec
-from modelscale.errors import InputMissing, UsageError
+from modelscale.errors import DataError, InputMissing, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from modelscale.data.preprocessing import Preprocessing
@@ -22,7 +22,9 @@ KINDS = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".tsv": "csv",
+    ".txt": "text_file",
 }
+"""Sources of files, by the ends of their names."""
 
 
 def source_of(path: Path, **options: Any) -> SourceSpec:
@@ -38,12 +40,18 @@ def source_of(path: Path, **options: Any) -> SourceSpec:
     """
     if not path.exists():
         raise InputMissing(f"{path}: No such file or directory")
-    kind = "image_folder" if path.is_dir() else KINDS.get(path.suffix.lower())
+    kind = _folder_kind(path) if path.is_dir() else KINDS.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"{path}: is not named like data ({', '.join(KINDS)}, or a folder)")
     if path.suffix.lower() == ".tsv":
         options = {"delimiter": "\t"} | options
     return SourceSpec.model_validate({"kind": kind, "path": path} | options)
+
+
+def _folder_kind(path: Path) -> str:
+    """Return what a folder of class folders holds, by the first file."""
+    first = next((f for f in sorted(path.glob("*/*")) if not f.name.startswith(".")), None)
+    return "text_folder" if first and first.suffix.lower() == ".txt" else "image_folder"
 
 
 def read_new(
@@ -75,10 +83,19 @@ def read_new(
         changes = {name: value for name, value in like if name not in special}
     if "target" in type(source).model_fields and with_target:
         changes["target"] = preprocessing.target_names
-    if path.is_dir():
+    if source.own_kind() == "image_folder":
         channels, height, width = preprocessing.shape
         changes |= {"size": (height, width), "grayscale": channels == 1}
+    if source.own_kind() == "text_file" and preprocessing.symbols is not None:
+        unit, lowercase = preprocessing.symbols.unit, preprocessing.symbols.lowercase
+        length = preprocessing.shape[0] - 1
+        changes |= {"unit": unit, "lowercase": lowercase, "length": length, "stride": None}
     roles = {column.name: "numeric" for column in preprocessing.numeric}
     roles |= {column.name: "category" for column in preprocessing.categories}
+    roles |= dict.fromkeys(preprocessing.texts, "text")
     reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
-    return source.model_copy(update=changes).read(reading)
+    raw = source.model_copy(update=changes).read(reading)
+    if reading.only and roles and not raw.columns and raw.array is None:
+        first = next(iter(roles))
+        raise DataError(f"{path}: no column '{first}'{did_you_mean(first, raw.skipped)}")
+    return raw

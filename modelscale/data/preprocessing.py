@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from modelscale.data.vocabulary import Vocabulary
 from modelscale.errors import DataError
 from modelscale.spec.base import Spec
 from modelscale.tensors import Encoding, Inputs, Task
@@ -83,7 +84,7 @@ class Preprocessing(Spec):
     """What turns a user's values into network inputs, and outputs back into answers."""
 
     form: Literal["table", "array", "tokens"]
-    """What the data is: named columns, images or vectors, or token numbers."""
+    """What the data is: named columns (also of texts), images or vectors, or token numbers."""
 
     task: Task
     """What is learnt."""
@@ -97,8 +98,15 @@ class Preprocessing(Spec):
     categories: tuple[CategoryColumn, ...] = ()
     """Category columns, in the order of the inputs."""
 
+    texts: tuple[str, ...] = ()
+    """Columns of long texts, which are the whole input: one after the other, as symbols."""
+
+    symbols: Vocabulary | None = None
+    """How texts become symbols; None where there are none."""
+
     shape: tuple[int, ...] = ()
-    """Shape of one example of an array: (channels, height, width), (D,) or (positions,)."""
+    """Shape of one example of an array or text: (channels, height, width), (D,) or
+    (positions,)."""
 
     divisor: float = Field(1.0, gt=0)
     """Stored values are divided by it first: 255 for images of bytes."""
@@ -139,17 +147,19 @@ class Preprocessing(Spec):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns of the encoded array, in order; empty for arrays."""
+        """Names of the columns of the encoded array, in order; empty for arrays and texts."""
         return (*(c.name for c in self.numeric), *(c.name for c in self.categories))
 
     @property
     def outputs(self) -> int:
-        """Number of classes, or of target values."""
+        """Number of classes, of target values, or of symbols that are predicted in a window."""
+        if self.task == "language_model":
+            return self.shape[0] - 1
         return len(self.labels) if self.task == "classification" else len(self.targets)
 
     def inputs(self) -> Inputs:
         """Return what one example looks like to the network."""
-        if self.form != "table":
+        if self.form != "table" or self.texts:
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
         plain = len(self.numeric) + sum(c.indicator for c in self.numeric)
@@ -163,6 +173,7 @@ class Preprocessing(Spec):
         Returns:
             (N, columns) float32 for tables: numeric columns, where NaN is missing, then
             category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
+            (N, positions) for texts: numbers of symbols, 0 behind a text's end.
 
         Raises:
             DataError: If a column is missing or numeric where text was, or a shape differs.
@@ -173,6 +184,9 @@ class Preprocessing(Spec):
 
     def encode_target(self, raw: Raw) -> Tensor:
         """Return (N,) int64 class indices, or (N, T) float32 transformed target values.
+
+        For windows of a text, (N, 1) nats a symbol of the plainest model, which knows how
+        often each symbol occurs and nothing else.
 
         Raises:
             DataError: If a class is not among the labels, or a logarithm does not exist.
@@ -188,7 +202,7 @@ class Preprocessing(Spec):
         """
         from modelscale.data.preprocessing_module import ArrayInputs, TableInputs, TokenInputs
 
-        if self.form == "table":
+        if self.form == "table" and not self.texts:
             return TableInputs(self)
         return ArrayInputs(self) if self.form == "array" else TokenInputs()
 
@@ -197,9 +211,11 @@ class Preprocessing(Spec):
         return dict(self.module().named_buffers())
 
     def inverse_target(self, values: Tensor) -> Tensor:
-        """Return regression outputs (…, T) in the unit of the data."""
+        """Return regression outputs (…, T) in the unit of the data; nats stay as they are."""
         import torch
 
+        if self.task == "language_model":
+            return values
         scale_T = values.new_tensor([t.scale for t in self.targets])
         mean_T = values.new_tensor([t.mean for t in self.targets])
         log_T = torch.tensor([t.log for t in self.targets], device=values.device)

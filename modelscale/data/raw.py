@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from modelscale.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,12 @@ class Texts:
 
     Attributes:
         codes_N: (N,) int32 index into `words`; -1 where the cell is missing.
-        words: The different texts, in order of appearance.
+        words: The different texts, in order of appearance; `Documents` for long texts, which
+            are a network's input by themselves rather than categories.
     """
 
     codes_N: NDArray[np.int32]
-    words: tuple[str, ...]
+    words: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.codes_N)
@@ -36,8 +40,9 @@ class Raw:
     Attributes:
         columns: Table inputs by name, each (N,): float64 (NaN is missing) or `Texts`.
         array: Images uint8 or float32 (N, channels, height, width), vectors float32 (N, D)
-            or tokens int64 (N, positions).
-        target: (N,) or (N, T) float64, or `Texts`; None to predict only.
+            or tokens (N, positions) of whole numbers.
+        target: (N,) or (N, T) float64, or `Texts`; None to predict only. Zeros for windows of
+            a text, which hold by themselves what is to be predicted.
         target_names: Names of the target columns.
         groups: (N,) of values whose rows must stay together, for `split: group`.
         times: (N,) float64 that orders rows, for `split: time`.
@@ -45,6 +50,8 @@ class Raw:
         fingerprint: sha256 of the content that was read.
         origin: For people: file or data set, version, licence.
         vocabulary: Number of symbols when `array` holds tokens.
+        symbols: What these symbols are, for windows of a text: number i of the array is
+            `symbols.symbols[i]`.
         skipped: Columns that were not read, and why.
         first_row: The number that people give the first example: 2 below a header.
     """
@@ -59,6 +66,7 @@ class Raw:
     times: NDArray[np.float64] | None = None
     part: Texts | None = None
     vocabulary: int | None = None
+    symbols: Vocabulary | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     first_row: int = 1
 

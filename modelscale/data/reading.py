@@ -20,8 +20,9 @@ class Reading:
     """How a source is to be read.
 
     Attributes:
-        roles: Declared roles of table columns by name: "numeric", "category" or "ignore".
-            Categories are read as the text that stands there; ignored columns not at all.
+        roles: Declared roles of table columns by name: "numeric", "category", "text" or
+            "ignore". Categories and texts are read as what stands there, texts as `Documents`;
+            ignored columns not at all.
         only: Whether columns without a declared role are ignored too.
         spill: Folder for arrays that are to be memory-mapped; None keeps all in memory.
         chunk_rows: Rows that are held as text at a time.

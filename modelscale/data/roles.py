@@ -1,10 +1,11 @@
-"""Roles of table columns: numeric, category or ignored, and why."""
+"""Roles of table columns: numeric, category, text or ignored, and why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.data.documents import Documents
 from modelscale.data.raw import Texts
 from modelscale.errors import SpecError, did_you_mean
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 MAX_INFERRED_CATEGORIES = 1000
+DIFFERENT = "its text is different in most rows"
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,21 @@ class Roles:
         category: Columns whose values are categories, in file order.
         ignored: Columns that are left out, each with the reason.
         warnings: What a user should look at, one line each.
+        text: Columns of long texts, in file order; they are then the whole input.
     """
 
     numeric: tuple[str, ...]
     category: tuple[str, ...]
     ignored: dict[str, str]
     warnings: tuple[str, ...]
+    text: tuple[str, ...] = ()
 
 
 def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]) -> Roles:
     """Return the roles of all columns: as declared, else inferred from the training rows.
 
-    Numbers are numeric and text is a category. Left out, with a warning: columns with one
+    Numbers are numeric and text is a category. Columns of long texts are the whole input where
+    there are any. Left out, with a warning: columns with one
     value, and text that is different in more than half of the rows, as names and numbers of
     documents are.
 
@@ -47,6 +52,9 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         SpecError: If a declared column does not exist or can't have that role, or none is left.
     """
     _check_declared(raw, declared)
+    long = [name for name, cells in raw.columns.items() if is_long(cells)]
+    if texts := tuple(name for name in long if declared.get(name) != "ignore"):
+        return _texts_alone(raw, texts, declared)
     found: dict[str, list[str]] = {"numeric": [], "category": []}
     ignored = dict(raw.skipped)
     unasked = {name: why for name, why in ignored.items() if name not in declared}
@@ -61,7 +69,13 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
             found[declared.get(name, plain)].append(name)
     if not found["numeric"] and not found["category"]:
         reasons = "; ".join(f"'{name}': {reason}" for name, reason in ignored.items())
-        raise SpecError(f"data.columns: no column is left to learn from ({reasons or 'none'})")
+        unread = [name for name, reason in ignored.items() if reason == DIFFERENT]
+        hint = (
+            f"; to read long texts say data.columns: {{{unread[-1]}: text}}" if unread else ""
+        )
+        raise SpecError(
+            f"data.columns: no column is left to learn from ({reasons or 'none'}){hint}"
+        )
     warnings = [f"column '{name}' is ignored: {reason}" for name, reason in unasked.items()]
     warnings += [
         f"column '{name}' just numbers the rows; leave it out with "
@@ -78,6 +92,29 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
 
 
+def is_long(cells: NDArray[np.float64] | Texts) -> bool:
+    """Return whether a column holds long texts, which were read as `Documents`."""
+    return isinstance(cells, Texts) and isinstance(cells.words, Documents)
+
+
+def _texts_alone(raw: Raw, texts: tuple[str, ...], declared: Mapping[str, str]) -> Roles:
+    """Return the roles where texts are the whole input."""
+    ignored, warnings = dict(raw.skipped), []
+    for name in raw.columns:
+        if name in texts:
+            continue
+        role = declared.get(name, "")
+        if role in ("numeric", "category"):
+            raise SpecError(
+                f"data.columns.{name}: cannot be {role} beside the text '{texts[0]}', which is "
+                "the whole input; ignore one of them"
+            )
+        ignored[name] = "as the spec says" if role else "texts are the whole input"
+        if not role:
+            warnings.append(f"column '{name}' is ignored: {ignored[name]}")
+    return Roles((), (), ignored, tuple(warnings), texts)
+
+
 def _check_declared(raw: Raw, declared: Mapping[str, str]) -> None:
     for name, role in declared.items():
         if name not in raw.columns and name not in raw.skipped:
@@ -86,6 +123,10 @@ def _check_declared(raw: Raw, declared: Mapping[str, str]) -> None:
             )
         if name in raw.skipped and role != "ignore":
             raise SpecError(f"data.columns.{name}: cannot be used: {raw.skipped[name]}")
+        if role in ("numeric", "category") and is_long(raw.columns[name]):
+            raise SpecError(f"data.columns.{name}: its cells are texts, so it is not {role}")
+        if role == "text" and not is_long(raw.columns[name]):
+            raise SpecError(f"data.columns.{name}: the source does not give it as text")
         if role == "numeric" and isinstance(raw.columns.get(name), Texts):
             raise SpecError(f"data.columns.{name}: its cells are text, so it is not numeric")
 
@@ -98,7 +139,7 @@ def _unusable(cells: NDArray[np.float64] | Texts, train: NDArray[np.int64]) -> s
         values = np.unique(code_N)
         filled, different = int((code_N >= 0).sum()), int((values >= 0).sum())
         if filled > 20 and different > filled / 2:
-            return "its text is different in most rows"
+            return DIFFERENT
         if different > MAX_INFERRED_CATEGORIES:
             return f"it has {different} categories"
     else:

@@ -9,9 +9,10 @@ from pydantic import Field
 from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.splits.base import SplitSpec
+from modelscale.data.text_section import TextSection
 from modelscale.spec.base import Spec
 
-ColumnRole = Literal["numeric", "category", "ignore"]
+ColumnRole = Literal["numeric", "category", "text", "ignore"]
 
 
 class DataSection(Spec):
@@ -26,6 +27,9 @@ class DataSection(Spec):
     columns: dict[str, ColumnRole] = Field(default_factory=dict)
     """Roles of table columns where the inferred ones are wrong."""
 
+    text: TextSection | None = None
+    """How texts become symbols; by default their words."""
+
     standardize: bool = True
     """Whether numeric inputs are scaled to mean 0 and deviation 1 of the training part."""
 
@@ -33,7 +37,7 @@ class DataSection(Spec):
     """How regression targets are transformed for training; `auto` standardises them."""
 
     augment: tuple[AugmentationSpec, ...] = ()
-    """Random changes to training images, in this order."""
+    """Random changes to training images or texts, in this order."""
 
     storage: Literal["auto", "memory", "disk"] = "auto"
     """Where examples are; `auto` is in memory if they fit in a quarter of what is free."""

@@ -12,7 +12,7 @@ import os
 import uuid
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from modelscale.data.cache import cache_folder
 from modelscale.data.examples import DiskExamples, TensorExamples
@@ -94,8 +94,9 @@ def transform(
 
     shape = (len(raw), *preprocessing.inputs().shape)
     pieces = _transformed(preprocessing, raw)
+    kept = _kept_as(preprocessing)
     if disk_key is None:
-        x = torch.empty(shape)
+        x = torch.empty(shape, dtype=getattr(torch, kept))
         start = 0
         for piece in pieces:
             x[start : start + len(piece)] = piece
@@ -104,8 +105,17 @@ def transform(
     key = json.dumps([raw.fingerprint, disk_key, preprocessing.to_json()], sort_keys=True)
     path = spill_folder() / f"x-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if not path.exists():
-        write_array(path, shape, "<f4", (piece.numpy() for piece in pieces))
+        dtype = {"float32": "<f4", "int16": "<i2", "int32": "<i4"}[kept]
+        write_array(path, shape, dtype, (piece.numpy() for piece in pieces))
     return DiskExamples(path, device, len(raw))
+
+
+def _kept_as(preprocessing: Preprocessing) -> Literal["float32", "int16", "int32"]:
+    """Return the type that examples are kept in: symbols as the smallest that holds them."""
+    symbols = preprocessing.inputs().vocabulary
+    if symbols is None:
+        return "float32"
+    return "int16" if symbols <= 1 << 15 else "int32"
 
 
 def _transformed(preprocessing: Preprocessing, raw: Raw) -> Iterator[Tensor]:

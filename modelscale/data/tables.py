@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelscale.data.cells import NUMBER, TEXT, TOO_LARGE, Cell, as_words, parse
 from modelscale.data.column_store import ColumnStore
+from modelscale.data.documents import DocumentWriter
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading, same_content, shown
 from modelscale.errors import DataError, did_you_mean
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_WORDS = 10_000
-"""Different texts of a column beyond which it is no category."""
+"""Different texts of a column beyond which it is no category, unless the spec says so."""
+
+MAX_DECLARED_WORDS = 1_000_000
+"""The same for a column that the spec calls a category, such as users or products."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -61,6 +65,11 @@ class TableColumns:
     part: str | None = None
     missing: frozenset[str] = frozenset()
 
+    def special(self) -> set[str]:
+        """Return the names of these columns."""
+        named = (*self.target, self.group, self.time, self.part)
+        return {name for name in named if name is not None}
+
 
 @dataclass
 class _Scan:
@@ -93,6 +102,9 @@ class _Words:
     def overflown(self) -> bool:
         return self.limit is not None and len(self.codes) > self.limit
 
+    def close(self) -> tuple[str, ...]:
+        return tuple(self.codes)
+
 
 def read_table(file: TableFile, columns: TableColumns, how: Reading) -> Raw:
     """Return the rows of a table file.
@@ -115,9 +127,9 @@ def read_table(file: TableFile, columns: TableColumns, how: Reading) -> Raw:
         if name in numeric:
             found[name] = store.numbers(numeric.index(name))
         elif words[name].overflown:
-            skipped[name] = f"it has more than {MAX_WORDS:,} different texts"
+            skipped[name] = f"it has more than {words[name].limit:,} different texts"
         else:
-            found[name] = Texts(store.codes(text.index(name)), tuple(words[name].codes))
+            found[name] = Texts(store.codes(text.index(name)), words[name].close())
     return _raw(file, columns, found, skipped, digest)
 
 
@@ -183,7 +195,7 @@ def _is_numeric(
     Raises:
         DataError: If it is, but for some cells.
     """
-    if role == "category" or name in (columns.group, columns.part):
+    if role in ("category", "text") or name in (columns.group, columns.part):
         return False
     if name == columns.time and scan.texts:
         return False  # dates, which `_times` reads
@@ -214,10 +226,15 @@ def _convert(
     columns: TableColumns,
     how: Reading,
     rows: int,
-) -> tuple[ColumnStore, dict[str, _Words]]:
+) -> tuple[ColumnStore, dict[str, _Words | DocumentWriter]]:
     # Groups and times are as many as they are; they are not categories of an input.
     unlimited = (columns.group, columns.time)
-    words = {name: _Words(limit=None if name in unlimited else MAX_WORDS) for name in text}
+    words: dict[str, _Words | DocumentWriter] = {
+        name: DocumentWriter(how.spill)
+        if how.roles.get(name) == "text" and name not in columns.special()
+        else _Words(limit=None if name in unlimited else _most_words(how.roles.get(name)))
+        for name in text
+    }
     store = ColumnStore(len(numeric), len(text), rows, how.spill)
     start = 0
     for chunk in file.chunks(how.chunk_rows):
@@ -233,6 +250,10 @@ def _convert(
     return store, words
 
 
+def _most_words(role: str | None) -> int:
+    return MAX_DECLARED_WORDS if role == "category" else MAX_WORDS
+
+
 def _raw(
     file: TableFile,
     columns: TableColumns,
@@ -242,7 +263,7 @@ def _raw(
 ) -> Raw:
     import numpy as np
 
-    special = {*columns.target, columns.group, columns.time, columns.part}
+    special = columns.special()
     groups = None
     if columns.group is not None:
         cells = found[columns.group]

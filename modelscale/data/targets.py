@@ -20,8 +20,9 @@ MAX_INTEGER_CLASSES = 20
 def infer_task(raw: Raw) -> Task:
     """Return the task that a target makes.
 
-    Text (also true and false) makes classification; so do whole numbers with at most
-    20 different values. Everything else, several target columns too, is regression.
+    Windows of a text make a language model. Text (also true and false) makes classification;
+    so do whole numbers with at most 20 different values. Everything else, several target
+    columns too, is regression.
 
     Raises:
         DataError: If there is no target.
@@ -31,6 +32,8 @@ def infer_task(raw: Raw) -> Task:
     from modelscale.data.raw import Texts
 
     target = raw.target
+    if raw.symbols is not None:
+        return "language_model"
     if target is None:
         raise DataError(f"{raw.origin}: no target to learn; name its column as `target`")
     if isinstance(target, Texts):

@@ -140,6 +140,38 @@ def paired_difference(
     return _resampled(scores, both, resamples, confidence, seed)[0]
 
 
+def paired_difference_from_mean(
+    metrics: Sequence[MetricSpec],
+    predictions: Tensor,
+    others_K: Tensor,
+    targets: Tensor,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[Interval, ...]:
+    """Return each metric less its mean over other models, all on the same examples.
+
+    Args:
+        metrics: What is measured.
+        predictions: (N, C) class probabilities, or (N, T) target values.
+        others_K: The same of K other models, (K, N, …).
+        targets: (N,) class indices, or (N, T) target values.
+        resamples: Samples of N examples drawn with replacement.
+        confidence: Nominal coverage.
+        seed: Of the resamples.
+    """
+    import torch
+
+    def scores(rows: Tensor) -> Tensor:
+        true = targets[rows]
+        own, others = predictions[rows], others_K[:, rows]
+        found = [m.compute(own, true) - m.compute(others, true).mean(0) for m in metrics]
+        return torch.stack(found)
+
+    both = torch.cat([predictions[:, None], others_K.transpose(0, 1)], dim=1)
+    return tuple(_resampled(scores, both, resamples, confidence, seed))
+
+
 def _resampled(
     scores: Callable[[Tensor], Tensor],
     like: Tensor,

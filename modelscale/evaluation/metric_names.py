@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "recall", "f1"),
     "regression": ("rmse", "mae", "r2"),
+    "language_model": ("perplexity", "bits_per_token"),
 }
 
 

@@ -1,8 +1,27 @@
 """The `evaluate` section of a spec."""
 
+from typing import Annotated
+
 from pydantic import Field
 
+from modelscale.evaluation.costs import CostTable
 from modelscale.spec.base import Spec
+
+
+class RankingSection(Spec):
+    """How all items are ranked for each user, as `modelscale evaluate` does."""
+
+    user: str
+    """Column of the user."""
+
+    item: str
+    """Column of the item."""
+
+    k: tuple[Annotated[int, Field(ge=1)], ...] = (10,)
+    """Lengths of the list that a user is shown."""
+
+    relevant: float | None = None
+    """Target from which on an item counts as relevant; by default every row counts."""
 
 
 class EvaluateSection(Spec):
@@ -16,3 +35,10 @@ class EvaluateSection(Spec):
 
     seed: int = Field(0, ge=0)
     """Seed of the resamples."""
+
+    costs: CostTable | None = None
+    """Cost of each true class (rows) decided as each class (columns), classes in order; has
+    `modelscale evaluate` report decisions, with a threshold that the validation part chose."""
+
+    ranking: RankingSection | None = None
+    """For tables of users and items: has `modelscale evaluate` rank all items for each user."""

@@ -92,7 +92,8 @@ class Evaluation:
         confusion: Examples of class i predicted as class j, at [i][j]; empty for regression,
             and where a prediction is not a number.
         calibration: Bins of equal width; empty for regression.
-        residuals: One entry a target value; empty for classification.
+        residuals: One entry a target value; empty for classification. For language models,
+            the model's nats minus those of the plainest model.
     """
 
     count: int
@@ -140,7 +141,7 @@ def evaluate(
         metrics, predictions, targets, section.resamples, section.confidence, section.seed
     )
     named = {metric.label(): interval for metric, interval in zip(metrics, found, strict=True)}
-    if task == "regression":
+    if task != "classification":
         return Evaluation(
             len(targets), named, residuals=_residuals(predictions, targets, labels)
         )

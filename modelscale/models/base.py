@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modelscale.components import Component
-from modelscale.tensors import Encoding, Inputs
+from modelscale.tensors import Encoding, Inputs, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,9 @@ class ModelSpec(Component):
 
     takes: ClassVar[tuple[Form, ...]] = ("vector", "image")
     """The sorts of inputs that the network can read."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression")
+    """What the network can learn."""
 
     def check(self, inputs: Inputs) -> None:
         """Raise ValueError where the network cannot take such inputs."""

@@ -320,6 +320,58 @@ class TradeOff:
         assert len(self.x) == len(self.y), self.title
 
 
+@dataclass(frozen=True)
+class LadderSize:
+    """The runs of one size.
+
+    Attributes:
+        name: Such as `25.4k parameters`.
+        x: Where each run stands.
+        y: What it measured.
+        law: What the law says of the size; None without one.
+    """
+
+    name: str
+    x: Numbers = ()
+    y: Numbers = ()
+    law: Series | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.x) == len(self.y), self.name
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a law said of a rung that its fit has not seen, and what was measured."""
+
+    x: float
+    measured: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ScalingLaw:
+    """Measured runs of a ladder by size, with the law and its bands, on logarithmic axes.
+
+    Attributes:
+        title: Heading.
+        sizes: Smallest first.
+        held_out: Rungs on which the law was tested.
+        x_label: Name of x.
+        y_label: Name of y.
+        caption: What to see in it.
+    """
+
+    title: str
+    sizes: tuple[LadderSize, ...] = ()
+    held_out: tuple[Foretold, ...] = ()
+    x_label: str = ""
+    y_label: str = ""
+    caption: str = ""
+
+
 Plot: TypeAlias = (
     Curves
     | Confusion
@@ -332,4 +384,5 @@ Plot: TypeAlias = (
     | ParallelCoordinates
     | SliceScatter
     | TradeOff
+    | ScalingLaw
 )

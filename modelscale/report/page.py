@@ -27,7 +27,15 @@ from modelscale.report.content import (
     Stats,
     Table,
 )
-from modelscale.report.figures import bars, classes, lines, regression, study, trade_off
+from modelscale.report.figures import (
+    bars,
+    classes,
+    lines,
+    regression,
+    scaling,
+    study,
+    trade_off,
+)
 from modelscale.report.figures.drawing import FULL, HALF, Drawn, style
 from modelscale.report.tables import facts, laid_out
 
@@ -162,3 +170,4 @@ _draw.register(study.draw_history)
 _draw.register(study.draw_parallel)
 _draw.register(study.draw_slice)
 _draw.register(trade_off.draw_trade_off)
+_draw.register(scaling.draw_scaling_law)

@@ -72,7 +72,7 @@ class Resampled:
         import numpy as np
 
         finite = draws_B[np.isfinite(draws_B)]
-        if not len(finite):
+        if not len(finite) or not np.isfinite(value):
             return Interval(value, float("nan"), float("nan"))
         tail = (1 - level) / 2
         low, high = np.quantile(finite, [tail, 1 - tail])

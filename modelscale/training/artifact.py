@@ -17,14 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from modelscale.data.prepared import Prepared
 from modelscale.data.preprocessing import Preprocessing
 from modelscale.errors import DataError
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
+from modelscale.models.edits.base import EditSpec, edited
+from modelscale.models.modules.slicing import named_tensors
 from modelscale.tensors import Inputs, Task
 from modelscale.training.cohort import Weights
 from modelscale.training.layout import Layout
 from modelscale.training.replica import Replica
+from modelscale.training.sparse_storage import packed, unpacked
 
 WEIGHTS = "model.safetensors"
 FACTS = "model.json"
@@ -44,6 +48,7 @@ class Model:
         inputs: What one example looks like to the network.
         targets: Number of classes or target values.
         fingerprint: sha256 of the data that it was trained on.
+        edits: What was done to the network after its spec had built it.
     """
 
     spec: ModelSpec
@@ -54,6 +59,7 @@ class Model:
     inputs: Inputs
     targets: int
     fingerprint: str
+    edits: tuple[EditSpec, ...] = ()
 
     @torch.no_grad()
     def predictions(self, x: Tensor) -> Tensor:
@@ -79,16 +85,41 @@ def dump_model(replica: Replica, weights: Weights, layout: Layout) -> dict[str, 
     data = replica.data
     tensors = layout.tensors(weights.theta_KP[0].cpu())
     tensors |= {name: buffer_K[0].cpu() for name, buffer_K in weights.buffers_K.items()}
+    facts = _facts(replica.model, replica.edits, replica.loss, data)
+    return _files(packed(tensors, replica.edits), facts)
+
+
+def dump_network(model: Model) -> dict[str, bytes]:
+    """Return the same files of a network as it is, such as one that was just edited."""
+    kept: dict[int, str] = {}  # a tensor that has several names is written once
+    tensors = {
+        name: tensor.detach().cpu()
+        for name, tensor in model.network.state_dict(keep_vars=True).items()
+        if kept.setdefault(id(tensor), name) == name
+    }
+    facts = _facts(model.spec, model.edits, model.loss, model)
+    return _files(packed(tensors, model.edits), facts)
+
+
+def _facts(
+    spec: ModelSpec, edits: tuple[EditSpec, ...], loss: LossSpec, data: Prepared | Model
+) -> dict[str, Any]:
     facts = {
         "format": FORMAT,
-        "model": replica.model.model_dump(mode="json"),
-        "loss": replica.loss.model_dump(mode="json"),
+        "model": spec.model_dump(mode="json"),
+        "loss": loss.model_dump(mode="json"),
         "task": data.task,
         "inputs": asdict(data.inputs),
         "targets": data.targets,
         "preprocessing": data.preprocessing.to_json(),
         "fingerprint": data.fingerprint,
     }
+    if edits:
+        facts["edits"] = [edit.model_dump(mode="json") for edit in edits]
+    return facts
+
+
+def _files(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, bytes]:
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     return {WEIGHTS: save(contiguous), FACTS: json.dumps(facts, indent=1).encode()}
 
@@ -108,8 +139,11 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         shape, sizes = facts["inputs"]["shape"], facts["inputs"]["categories"]
         inputs = Inputs(tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"])
         spec.check(inputs)
-        network = spec.build(inputs, loss.outputs(facts["targets"]))
-        network.load_state_dict(load(files[WEIGHTS]), strict=True)
+        edits = tuple(
+            EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])
+        )
+        network = edited(spec.build(inputs, loss.outputs(facts["targets"])), edits)
+        _load_weights(network, unpacked(load(files[WEIGHTS]), network, edits))
         return Model(
             spec=spec,
             network=network.eval(),
@@ -119,6 +153,7 @@ def load_model(files: Mapping[str, bytes]) -> Model:
             inputs=inputs,
             targets=facts["targets"],
             fingerprint=facts["fingerprint"],
+            edits=edits,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ValidationError):
@@ -126,6 +161,16 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         raise DataError(f"{FACTS}: not a model that can be built: {_first(error)}") from None
     except SafetensorError as error:
         raise DataError(f"{WEIGHTS}: damaged: {_first(error)}") from None
+
+
+def _load_weights(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load every tensor; one that has several names may come under any one of them."""
+    named = named_tensors(network)
+    given = {id(named[name]): tensor for name, tensor in tensors.items() if name in named}
+    under_all_names = {
+        name: given[id(tensor)] for name, tensor in named.items() if id(tensor) in given
+    }
+    network.load_state_dict({**under_all_names, **tensors}, strict=True)
 
 
 def _first(error: BaseException) -> str:

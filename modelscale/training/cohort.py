@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from modelscale.models.edits.base import edited
 from modelscale.models.modules.noise import playing
 from modelscale.seeds import derive
 from modelscale.training.layout import Layout
@@ -198,8 +199,9 @@ def _stacked(networks: list[nn.Module], device: torch.device) -> Weights:
 
 
 def build_network(replica: Replica) -> nn.Module:
-    """Return a replica's network with the weights that its seed draws."""
+    """Return a replica's network with the weights that its seed draws, edited."""
     data = replica.data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(replica.seed, "weights"))
-        return replica.model.build(data.inputs, replica.loss.outputs(data.targets))
+        network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
+    return edited(network, replica.edits)

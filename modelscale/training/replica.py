@@ -11,6 +11,7 @@ from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.data.prepared import Prepared
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
+from modelscale.models.edits.base import EditSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.optimizers.schedules.base import ScheduleSpec
 from modelscale.training.plan import Regularization, TrainPlan
@@ -26,6 +27,7 @@ class Replica:
         train_rows: int64 rows to learn from; None for the fold's training part.
         weights: (N,) float32 weight of each example of the data in the mean loss, such as
             bootstrap counts; None for equal weights.
+        edits: What is done to the network after it was built, such as a cut.
     """
 
     model: ModelSpec
@@ -39,6 +41,7 @@ class Replica:
     augment: tuple[AugmentationSpec, ...] = ()
     train_rows: Tensor | None = None
     weights: Tensor | None = None
+    edits: tuple[EditSpec, ...] = ()
 
     @property
     def rows(self) -> Tensor:
@@ -90,6 +93,7 @@ def structure_of(replica: Replica) -> tuple[Any, ...]:
         repr(shared),
         repr(plan),
         repr([a.model_dump() for a in replica.augment]),
+        tuple(edit.model_dump_json() for edit in replica.edits),
         len(replica.rows),
         replica.weights is None,
         len(replica.data.rows["validation"]) > 0,

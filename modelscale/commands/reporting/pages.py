@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelscale.commands.line_fit import LineFit
 from modelscale.commands.reporting.answers import answers_of
 from modelscale.commands.reporting.closed_form import closed_form
 from modelscale.commands.reporting.curves import curves_section
 from modelscale.commands.reporting.errors_made import errors_section
+from modelscale.commands.reporting.ladder import ladder_sections, ladder_stats
 from modelscale.commands.reporting.overview import (
     generated_from,
     metrics_section,
@@ -49,6 +50,8 @@ def run_page(view: RunView) -> RunPage:
     rows = again.rows()
     if view.verb == "tune":
         return RunPage(_page(view, again, *_searched(view, again, rows), rows, ()))
+    if view.verb == "scale":
+        return RunPage(_page(view, again, *_climbed(view, rows), rows, ()))
     faults: list[str] = []
     sections: list[Section | None] = []
     computed = closed_form(view, again)
@@ -77,6 +80,14 @@ def _searched(
     if estimates(view.result):
         sections.insert(1, metrics_section(view, rows))
     return (*stats_of(view, rows), *search_stats(study)), sections
+
+
+def _climbed(view: RunView, rows: dict[str, int]) -> tuple[tuple[Stat, ...], list[Section]]:
+    sections = ladder_sections(view)
+    if estimates(view.result):
+        sections.append(metrics_section(view, rows))
+    others = [replace(stat, lead=False) for stat in stats_of(view, rows)]
+    return (*ladder_stats(view), *others), sections
 
 
 def _page(

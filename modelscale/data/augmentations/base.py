@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modelscale.components import Component
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 class AugmentationSpec(Component):
-    """A random change to each training image, a pure function of (seed, epoch, example).
+    """A random change to each training example, a pure function of (seed, epoch, example).
 
     The trainer hands in uniform random numbers that depend on nothing else, so a result does
     not depend on the batch, the worker or the replica's neighbours.
     """
+
+    form: ClassVar[Literal["images", "texts"]] = "images"
+    """What it changes."""
 
     draws: ClassVar[int]
     """Uniform random numbers that one example takes."""
@@ -26,10 +29,10 @@ class AugmentationSpec(Component):
 
     @abstractmethod
     def apply(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Return the changed images.
+        """Return the changed examples.
 
         Args:
-            x: (batch, channels, height, width) float32.
+            x: (batch, channels, height, width) or, for texts, (batch, positions) float32.
             uniform: (batch, draws) float32 in [0, 1).
         """
 

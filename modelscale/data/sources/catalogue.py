@@ -15,6 +15,7 @@ class CatalogueSource(SourceSpec):
     """A published data set; `modelscale data ls` lists them, `data fetch NAME` gets one."""
 
     name: Literal[
+        "bbc_news",
         "breast_cancer",
         "diabetes",
         "digits",
@@ -23,6 +24,9 @@ class CatalogueSource(SourceSpec):
         "heart_failure",
         "iris",
         "mnist_5k",
+        "movielens_100k",
+        "movielens_100k_features",
+        "reuters_r8",
         "shuttle",
         "wine",
     ]

@@ -35,6 +35,11 @@ class MetricSpec(Component):
         """Whether the metric is the share of examples that are right, each for itself."""
         return False
 
+    def check(self, classes: int) -> None:
+        """Raise ValueError where the metric cannot be of that many classes."""
+        if self.binary_only and classes != 2:
+            raise ValueError(f"{self.label()} needs two classes, and there are {classes}")
+
     def label(self) -> str:
         """Return the name under which the metric is reported, such as `accuracy`."""
         return self.own_kind()

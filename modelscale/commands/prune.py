@@ -1,0 +1,178 @@
+"""`modelscale prune`: a trained model made smaller, trained again, and measured."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscale.commands.ensembling.workshop import Workshop
+from modelscale.commands.launching import Request, opened, prepare, run_digest
+from modelscale.commands.pruning.bench import Bench, Retrained
+from modelscale.commands.telling import Listener
+from modelscale.commands.trained_model import TrainedModel, shown
+from modelscale.errors import DataError, Diverged, UsageError
+from modelscale.pruning.kinds.base import PruneSpec
+from modelscale.pruning.kinds.depthwise_separable import DepthwiseSeparable
+from modelscale.pruning.kinds.int8 import Int8
+from modelscale.pruning.kinds.low_rank import LowRank
+from modelscale.pruning.kinds.sparse import Sparse
+from modelscale.pruning.kinds.structured import Structured
+
+if TYPE_CHECKING:
+    from modelscale.commands.assembly import Assembly
+    from modelscale.runs.folder import RunFolder
+    from modelscale.training.artifact import Model
+
+_GATE_FAILED = 3
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A finished pruning.
+
+    Attributes:
+        run: Its folder.
+        document: The command's keys of the JSON document, as `run.json` keeps them.
+    """
+
+    run: Path
+    document: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where eight bits lose more than they may, so that their file is not kept."""
+        return _GATE_FAILED if "fault" in self.document.get("int8", {}) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document."""
+        return {"run": str(self.run), "status": "done", **self.document}
+
+
+def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
+    """Make a trained model smaller, or go on with it, or report what it came to.
+
+    Args:
+        request: With the spec of the model's run and a `prune` section.
+        source: The model, on the CPU.
+        tell: Hears what happens.
+
+    Raises:
+        DataError: If the data is not what the model was trained on.
+        Diverged: If training again diverged.
+        SpecError: If the section does not fit the model.
+        TryAgain: If the run was interrupted; its state is saved.
+        UsageError: If the checkpoint is an ensemble.
+    """
+    from modelscale.training.ensemble_artifact import is_ensemble
+
+    section = request.experiment.prune
+    assert section is not None
+    if is_ensemble(source.checkpoint.files):
+        raise UsageError(
+            f"{shown(source.checkpoint.path)}: is an ensemble; prune its members or the model "
+            "that `ensemble --distill` makes"
+        )
+    assembly = prepare(request, tell)
+    _check(assembly, source)
+    _check_steps(assembly, source, section)
+    own = run_digest(request, assembly.loaded.raw.fingerprint)
+    digest = hashlib.sha256(f"{own}\n{source.checkpoint.sha256}".encode()).hexdigest()
+    with opened(request, assembly, digest, tell) as (run, stop):
+        if run.finished:
+            return _reported(run)
+        shop = Workshop(run, assembly, stop, tell)
+        try:
+            document = _made(Bench(shop, source.model, source.fold), section, source)
+        finally:
+            shop.close()
+        run.finish("done", document)
+        return Pruned(run.path, document)
+
+
+def _reported(run: RunFolder) -> Pruned:
+    if run.record.status == "diverged":
+        raise Diverged(f"{run.path}: {run.record.result.get('error', 'diverged')}")
+    return Pruned(run.path, run.record.result)
+
+
+def _check(assembly: Assembly, source: TrainedModel) -> None:
+    """Raise DataError where the data is other than the model was trained on."""
+    model, fold = source.model, source.fold
+    raw = assembly.loaded.raw
+    if raw.fingerprint != model.fingerprint:
+        raise DataError(
+            f"{raw.origin}: is not the data that the model was trained on (sha256 "
+            f"{raw.fingerprint[:12]}… now, {model.fingerprint[:12]}… then)"
+        )
+    if fold >= assembly.folds:
+        raise DataError(f"the model is of fold {fold}, and the spec has {assembly.folds}")
+    data = assembly.replica(fold, assembly.experiment.seed).data
+    if data.preprocessing.to_json() != model.preprocessing.to_json():
+        raise DataError(
+            f"{raw.origin}: is divided or prepared otherwise than when the model was trained; "
+            "leave the data section as it was"
+        )
+
+
+def _check_steps(assembly: Assembly, source: TrainedModel, section: PruneSpec) -> None:
+    """Raise where a step cannot follow what was done to the model before, or lacks an extra."""
+    from modelscale.models.edits.sparse import Sparse as SparseEdit
+
+    steps = section.parts()
+    was_sparse = any(isinstance(edit, SparseEdit) for edit in source.model.edits)
+    if was_sparse and any(not isinstance(step, (Sparse, Int8)) for step in steps):
+        raise assembly.fault("prune", "a sparse model can only become sparser, or int8")
+    needs_onnx = any(
+        isinstance(step, Int8)
+        or (isinstance(step, Structured) and step.runtime == "onnxruntime" and _by_time(step))
+        for step in steps
+    )
+    if needs_onnx:
+        from modelscale.export.onnx_file import check_onnx
+
+        check_onnx()
+
+
+def _by_time(step: Structured) -> bool:
+    return step.target is not None and step.target.measure == "latency"
+
+
+def _made(bench: Bench, section: PruneSpec, source: TrainedModel) -> dict[str, Any]:
+    """Do all steps and return the document."""
+    from modelscale.commands.pruning.finishing import finished
+
+    # Before anything is computed: sums depend on the number of threads, and so do times.
+    bench.shop.plan("retrain", [bench.replica])
+    model, total, steps = source.model, 0, []
+    for number, step in enumerate(section.parts()):
+        if isinstance(step, Int8):
+            continue  # of the finished model
+        label = f"{number:02d}-{step.own_kind()}"
+        done = _done(bench, label, model, step)
+        bench.keep(f"{label}-done", done.model, done.facts, total + done.step)
+        model, total = done.model, total + done.step
+        steps.append({"kind": step.own_kind(), **done.facts})
+    last = section.parts()[-1]
+    return finished(
+        bench, model, source, steps, total, last if isinstance(last, Int8) else None
+    )
+
+
+def _done(bench: Bench, label: str, model: Model, step: PruneSpec) -> Retrained:
+    """Do one step."""
+    if isinstance(step, Structured):
+        from modelscale.commands.pruning.structured import prune_units
+
+        return prune_units(bench, label, model, step)
+    if isinstance(step, Sparse):
+        from modelscale.commands.pruning.sparse import prune_weights
+
+        return prune_weights(bench, label, model, step)
+    from modelscale.commands.pruning.rewriting import factorise, separate
+
+    if isinstance(step, LowRank):
+        return factorise(bench, label, model, step)
+    assert isinstance(step, DepthwiseSeparable), step.own_kind()
+    return separate(bench, label, model, step)

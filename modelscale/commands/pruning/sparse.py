@@ -1,0 +1,281 @@
+"""Setting single weights to zero, at once or little by little while the others train."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from modelscale.commands.pruning.bench import Bench, Retrained
+from modelscale.models.edits.masked import Masked
+from modelscale.models.edits.sparse import Sparse as SparseEdit
+from modelscale.pruning import masks
+from modelscale.pruning.kinds.sparse import Sparse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modelscale.commands.ensembling.workshop import Each
+    from modelscale.training.artifact import Model
+    from modelscale.training.session import Session
+    from modelscale.training.trainer import EpochReport
+
+    Choose = Callable[[Model], dict[str, Tensor]]
+
+USUAL = 0.9
+_STEPS = 3
+"""Of the iterative schedule."""
+_HALVINGS = 7
+"""Halvings of the weights at most where the accuracy decides."""
+_ROUNDS = 5
+"""Models that are trained to find the sparsest one within an accuracy budget."""
+
+
+def prune_weights(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+    """Make a model sparse and train what is left of it.
+
+    Args:
+        bench: Data and training.
+        label: Of the stage.
+        model: What is made sparse.
+        section: How.
+
+    Raises:
+        SpecError: If the criterion scores whole units only, or no weight is above a threshold.
+    """
+    if section.max_drop is not None:
+        return _within_budget(bench, label, model, section, section.max_drop)
+    return _to_sparsity(bench, label, model, section)
+
+
+def _to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+    names = masks.prunable(model.network)
+    if not names:
+        raise bench.shop.assembly.fault("prune", "no linear layer or convolution has weights")
+    plan = _Plan(bench, section, bench.epochs(section.retrain))
+    start = masked(model, names)
+    first = plan.at(0, model)
+    if first is not None:
+        start = with_masks(start, first)
+    trained = bench.retrain(
+        label, start, section.retrain, each=_rising(plan, model, names) if plan.moves else None
+    )
+    made = unmasked(model, trained.model.network.state_dict(), names)
+    facts = _facts(made, section, names) | {"retrain": trained.facts}
+    if section.pattern is not None:
+        facts |= _pattern_facts(made, section.pattern, names)
+    return Retrained(made, trained.step, facts)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """When which weights become zero.
+
+    Attributes:
+        bench: Data.
+        section: What is wanted.
+        epochs: Of re-training.
+    """
+
+    bench: Bench
+    section: Sparse
+    epochs: int
+
+    @property
+    def moves(self) -> bool:
+        """Whether masks change while training."""
+        by_share = self.section.threshold is None and self.section.pattern is None
+        return by_share and self.section.schedule != "one_shot" and self.epochs > 1
+
+    @property
+    def ramp(self) -> int:
+        """Epochs after which the sparsity is reached."""
+        return min(self.epochs - 1, max(1, round(self.section.ramp * self.epochs)))
+
+    def sparsity(self, epoch: int) -> float | None:
+        """Return the sparsity that begins after an epoch, None where nothing changes."""
+        whole = USUAL if self.section.sparsity is None else self.section.sparsity
+        if not self.moves:
+            return whole if epoch == 0 else None
+        if epoch > self.ramp:
+            return None
+        if self.section.schedule == "gradual":
+            return masks.cubic(whole, epoch / self.ramp) if epoch else None
+        steps = min(_STEPS, self.ramp + 1)
+        due = [round(step * self.ramp / max(1, steps - 1)) for step in range(steps)]
+        if epoch not in due:
+            return None
+        return float(1 - (1 - whole) ** ((due.index(epoch) + 1) / steps))
+
+    def at(self, epoch: int, model: Model) -> dict[str, Tensor] | None:
+        """Return the masks that begin after an epoch; None where nothing changes.
+
+        Args:
+            epoch: 0 before the first one.
+            model: As it is then, without masks.
+        """
+        section = self.section
+        if epoch == 0 and section.threshold is not None:
+            found = masks.by_threshold(self._scores(model), section.threshold)
+            if not any(bool(mask.any()) for mask in found.values()):
+                raise self.bench.shop.assembly.fault(
+                    "prune.threshold", f"no weight has a score of {section.threshold:g} or more"
+                )
+            return found
+        if epoch == 0 and section.pattern is not None:
+            kept, of = map(int, section.pattern.split(":"))
+            return masks.by_pattern(self._scores(model), kept, of)
+        sparsity = self.sparsity(epoch)
+        if sparsity is None:
+            return None
+        return masks.by_sparsity(
+            self._scores(model), sparsity, per_layer=section.scope == "layer"
+        )
+
+    def _scores(self, model: Model) -> dict[str, Tensor]:
+        """Return how much each weight matters; one that is zero stays zero."""
+        from modelscale.pruning.evidence import Evidence
+
+        bench = self.bench
+        evidence = Evidence(model.network, (), bench.batches, model.loss, bench.seed)
+        named = dict(model.network.named_parameters())
+        scores = {}
+        for name in masks.prunable(model.network):
+            try:
+                score = self.section.criterion.weight_scores(name, evidence)
+            except ValueError as error:
+                raise bench.shop.assembly.fault("prune.criterion", str(error)) from None
+            scores[name] = score.detach().masked_fill(named[name].detach() == 0, -1.0)
+        return scores
+
+
+def masked(model: Model, names: list[str]) -> Model:
+    """Return a copy of a model whose weights have masks: of ones, but zeros stay zero."""
+    edit = Masked(tensors=tuple(names))
+    network = edit.apply(copy.deepcopy(model.network))
+    edits = tuple(e for e in model.edits if not isinstance(e, SparseEdit))
+    named = dict(model.network.named_parameters())
+    made = replace(model, network=network, edits=(*edits, edit))
+    was_sparse = len(edits) < len(model.edits)
+    return with_masks(made, {n: named[n].detach() != 0 for n in names}) if was_sparse else made
+
+
+def with_masks(model: Model, found: Mapping[str, Tensor]) -> Model:
+    """Return the model with other masks, in place."""
+    from modelscale.models.modules.mask import mask_of
+
+    buffers = dict(model.network.named_buffers())
+    for name, mask in found.items():
+        buffers[mask_of(name)].copy_(mask)
+    return model
+
+
+def unmasked(plain: Model, state: Mapping[str, Tensor], names: list[str]) -> Model:
+    """Return a model with plain weights, zero where the masks were.
+
+    Args:
+        plain: The same model before it had masks.
+        state: Parameters and buffers of the masked one, by name.
+        names: Of the masked parameters.
+    """
+    from modelscale.models.modules.mask import mask_of, original_of
+
+    network = copy.deepcopy(plain.network)
+    values = dict(state)
+    for name in names:
+        values[name] = values.pop(original_of(name)) * values.pop(mask_of(name))
+    network.load_state_dict(values, strict=False)  # a tied tensor has one of its names
+    edits = tuple(edit for edit in plain.edits if not isinstance(edit, SparseEdit))
+    return replace(
+        plain, network=network.eval(), edits=(*edits, SparseEdit(tensors=tuple(names)))
+    )
+
+
+def _rising(plan: _Plan, plain: Model, names: list[str]) -> Each:
+    """Return what sets more weights to zero after an epoch where the plan says so."""
+
+    def each(session: Session, event: EpochReport) -> None:
+        from modelscale.models.modules.mask import mask_of
+        from modelscale.training.cohort import Weights
+
+        trainer = session.trainer
+        if not trainer.living or (event.epoch > plan.ramp):
+            return
+        found = plan.at(event.epoch, _as_it_is(plain, session, names))
+        if found is None:
+            return
+        weights = trainer.cohort.weights
+        device = trainer.cohort.device
+        fresh = {mask_of(name): mask[None].to(device) for name, mask in found.items()}
+        trainer.cohort.replace(Weights(weights.theta_KP, weights.buffers_K | fresh))
+        for progress in trainer.living:  # what was best before had other zeros
+            progress.best_score, progress.best_epoch, progress.stale = -float("inf"), 0, 0
+
+    return each
+
+
+def _as_it_is(plain: Model, session: Session, names: list[str]) -> Model:
+    """Return the model that a session trains, with plain weights."""
+    cohort = session.trainer.cohort
+    state = cohort.layout.tensors(session.trainer.shown().theta_KP[0].cpu())
+    state |= {name: b_K[0].cpu() for name, b_K in cohort.weights.buffers_K.items()}
+    return unmasked(plain, state, names)
+
+
+def _facts(model: Model, section: Sparse, names: list[str]) -> dict[str, Any]:
+    named = dict(model.network.named_parameters())
+    zeros = {name: named[name].detach() == 0 for name in names}
+    return {
+        "criterion": section.criterion.own_kind(),
+        "schedule": "one_shot" if section.threshold or section.pattern else section.schedule,
+        "sparsity": sum(int(z.sum()) for z in zeros.values())
+        / sum(z.numel() for z in zeros.values()),
+        "layers": {name: float(z.float().mean()) for name, z in zeros.items()},
+        "note": "zeros do not make dense kernels faster; the file is smaller",
+    }
+
+
+def _pattern_facts(model: Model, pattern: str, names: list[str]) -> dict[str, Any]:
+    """Return which layers have the pattern; the others' rows are no multiple of it."""
+    of = int(pattern.partition(":")[2])
+    named = dict(model.network.named_parameters())
+    whole = [name for name in names if named[name][0].numel() % of]
+    return {"pattern": pattern, "left_whole": _declined(whole, of)}
+
+
+def _declined(names: list[str], of: int) -> list[dict[str, Any]]:
+    if not names:
+        return []
+    return [{"reason": f"rows are no multiple of {of} long", "layers": names}]
+
+
+def _within_budget(
+    bench: Bench, label: str, model: Model, section: Sparse, budget: float
+) -> Retrained:
+    """Return the sparsest re-trained model that loses no more than the budget."""
+    if not bench.has_validation:
+        raise bench.shop.assembly.fault(
+            "prune.max_drop", "needs a validation part; give `data.split.validation`"
+        )
+    held, lost = 0.0, float(_HALVINGS)
+    best: Retrained | None = None
+    points: list[dict[str, Any]] = []
+    for number in range(_ROUNDS):
+        halvings = (held + lost) / 2
+        sparsity = round(1 - 2.0**-halvings, 4)
+        fixed = section.model_copy(update={"sparsity": sparsity, "max_drop": None})
+        trained = _to_sparsity(bench, f"{label}-{number}", model, fixed)
+        drop = bench.drop(trained.model)
+        within = drop <= budget + 1e-9
+        points.append({"sparsity": sparsity, "drop": drop, "within": within})
+        bench.shop.tell.note(
+            f"{label}-{number}: sparsity {sparsity:.3g} loses {drop:.4g} "
+            f"({'within' if within else 'beyond'} {budget:g})"
+        )
+        held, lost = (halvings, lost) if within else (held, halvings)
+        best = trained if within else best
+    if best is None:
+        bench.shop.tell.warn(f"{label}: no sparse model loses {budget:g} or less")
+        return Retrained(model, 0, {"points": points})
+    return Retrained(best.model, best.step, best.facts | {"points": points})

@@ -1,0 +1,59 @@
+"""Folders of texts, read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from modelscale.data.documents import DocumentWriter
+from modelscale.data.folders import class_files
+from modelscale.data.raw import Raw, Texts
+from modelscale.data.reading import Reading, open_regular
+from modelscale.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE_BYTES = 64 << 20
+
+
+def read_folder(path: Path, how: Reading) -> Raw:
+    """Return all texts of a folder of class folders, by class and name.
+
+    Raises:
+        DataError: Naming the file that is no text, or the class that has none.
+        InputMissing: If the folder is not there.
+    """
+    import numpy as np
+
+    labels, files = class_files(path)
+    sha = hashlib.sha256()
+    writer = DocumentWriter(how.spill)
+    for label, file in files:
+        content = _content(file)
+        sha.update(f"{labels[label]}/{file.name}/{len(content)}\n".encode() + content.encode())
+        writer.encode([content])
+    documents = writer.close()
+    return Raw(
+        target=Texts(np.array([label for label, _ in files], dtype=np.int32), labels),
+        target_names=("class",),
+        fingerprint=sha.hexdigest(),
+        origin=str(path),
+        columns={"text": Texts(np.arange(len(files), dtype=np.int32), documents)},
+    )
+
+
+def _content(file: Path) -> str:
+    if file.suffix.lower() != ".txt":
+        raise DataError(f"{file}: is not named like a text (.txt)")
+    with open_regular(file) as stream:
+        content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise DataError(f"{file}: larger than {MAX_FILE_BYTES:,} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+    if "\0" in text:
+        raise DataError(f"{file}: has NUL bytes, as no text has")
+    return text

@@ -1,0 +1,1 @@
+"""Tokenizer kinds, one file each."""

@@ -1,0 +1,1 @@
+"""The ensemble family: one file a kind."""

@@ -1,0 +1,1 @@
+"""Trained models as files for other programs, proved against the model that they are of."""

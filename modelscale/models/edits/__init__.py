@@ -1,0 +1,1 @@
+"""Changes of a built network, one file each kind."""

@@ -1,0 +1,1 @@
+"""What decides which units or weights matter least, one file each kind."""

@@ -1,0 +1,1 @@
+"""Ways to make a trained model smaller, one file each kind."""

@@ -1,0 +1,128 @@
+"""Small models with every sort of input, and raw data as a user has it."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from modelscale.data.preprocessing import Preprocessing
+from modelscale.data.raw import Raw, Texts
+from modelscale.losses.base import LossSpec
+from modelscale.models.base import ModelSpec
+from modelscale.training.artifact import Model
+
+CITIES = ("Łódź", 'New "York", NY', "Oslo", " Paris")
+LABELS = ("cat", "dog", "ox")
+
+
+def table(rows=40, *, numbers=True, categories=True, seed=0):
+    """Return a table with missing numbers, missing, unknown and odd words, and codes."""
+    draws = np.random.default_rng(seed)
+    columns = {}
+    if numbers:
+        area = draws.uniform(20, 250, rows)
+        area[draws.random(rows) < 0.2] = np.nan
+        columns |= {"area": area, "rooms": draws.integers(1, 8, rows).astype(float)}
+    if categories:
+        city = draws.integers(-1, len(CITIES) + 1, rows).astype(np.int32)
+        columns |= {
+            "city": Texts(city, (*CITIES, "never seen in training")),
+            "zone": draws.integers(1, 4, rows).astype(float),
+            "empty": Texts(np.full(rows, -1, dtype=np.int32), ()),
+        }
+    target = Texts(draws.integers(0, 3, rows).astype(np.int32), LABELS)
+    return Raw(target, ("animal",), "0" * 64, "table", columns=columns)
+
+
+def pair():
+    """Return a table of two columns of categories, as users and items are."""
+    raw = table(numbers=False)
+    return replace(raw, columns={name: raw.columns[name] for name in ("city", "zone")})
+
+
+def array(shape, rows=24, dtype="float32", seed=0):
+    """Return images, vectors or tokens."""
+    draws = np.random.default_rng(seed)
+    values = draws.integers(0, 256 if dtype == "uint8" else 7, (rows, *shape)).astype(dtype)
+    if dtype == "float32":
+        values += draws.random((rows, *shape)).astype(dtype)
+    target = Texts(draws.integers(0, 3, rows).astype(np.int32), LABELS)
+    tokens = {"vocabulary": 9} if dtype == "int64" else {}
+    return Raw(target, ("animal",), "0" * 64, "array", array=values, **tokens)
+
+
+def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
+    """Return a model with pre-processing of a raw table or array, its weights drawn anew.
+
+    Args:
+        raw: The data.
+        kind: Of the network.
+        loss: Its kind.
+        targets: Scales of regression targets; None for the classes of `LABELS`.
+        fields: More of the network's spec.
+    """
+    spec = ModelSpec.model_validate({"kind": kind, **fields})
+    labels = LABELS[: 2 if loss == "binary_cross_entropy" else 3]
+    task = "classification" if targets is None else "regression"
+    given = {
+        "task": task,
+        "encoding": spec.encoding,
+        "labels": labels if targets is None else (),
+        "targets": targets or (),
+        "target_names": tuple(t["name"] for t in targets) if targets else ("animal",),
+    }
+    if raw.array is None:
+        given |= {"form": "table", **_columns(raw)}
+    elif raw.vocabulary is not None:
+        given |= {"form": "tokens", "shape": raw.array.shape[1:], "vocabulary": raw.vocabulary}
+    else:
+        channels = [
+            {"mean": 0.1 * i, "scale": 0.5 + 0.1 * i} for i in range(raw.array.shape[1])
+        ]
+        divisor = 255.0 if raw.array.dtype == "uint8" else 1.0
+        shape = {"shape": raw.array.shape[1:], "channels": channels, "divisor": divisor}
+        given |= {"form": "array", **shape}
+    preprocessing = Preprocessing.model_validate(given)
+    inputs = preprocessing.inputs()
+    spec.check(inputs)
+    made = LossSpec.model_validate(loss)
+    torch.manual_seed(0)
+    network = spec.build(inputs, made.outputs(preprocessing.outputs))
+    _settle(network, inputs.shape)
+    return Model(
+        spec, network.eval(), made, preprocessing, task, inputs, preprocessing.outputs, "0" * 64
+    )
+
+
+def _columns(raw):
+    numeric, categories = [], []
+    if "area" in raw.columns:
+        scaled = {"median": 90.0, "mean": 100.0, "scale": 40.0}
+        numeric = [
+            {"name": "area", **scaled, "indicator": True},
+            {"name": "rooms", "median": 4.0, "mean": 4.5, "scale": 2.0, "indicator": False},
+        ]
+    if "city" in raw.columns:
+        categories = [
+            {"name": "city", "words": CITIES},
+            {"name": "zone", "words": ("1", "2")},
+            {"name": "empty", "words": ()},
+        ]
+        categories = [column for column in categories if column["name"] in raw.columns]
+    return {"numeric": numeric, "categories": categories}
+
+
+def _settle(network, shape):
+    """Give norms statistics that differ from those of a new network."""
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.rand(8, *shape))  # as codes they are all code 0
+    network.eval()
+
+
+def expected(model, raw):
+    """Return the model's answers by the way that training and `predict` take."""
+    with torch.no_grad():
+        x = model.preprocessing.module()(torch.from_numpy(model.preprocessing.encode(raw)))
+    return model.predictions(x).numpy()

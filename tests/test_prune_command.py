@@ -1,0 +1,255 @@
+"""`modelscale prune` as a user types it, and what other commands make of its result."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+from command_line import cli, run_of
+
+from modelscale.commands.pruning import timing
+from modelscale.models.edits.sparse import Sparse
+from modelscale.runs.checkpoints import read_checkpoint
+from modelscale.runs.find import find_checkpoint
+from modelscale.training.artifact import load_model
+
+QUICK = ("--set", "prune.retrain.epochs=2", "--threads", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hasty():
+    """Time little; what the times are is of no interest here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "TURNS", 3)
+        patch.setattr(timing, "SECONDS", 0.005)
+        patch.setitem(sys.modules, "onnxruntime", None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(workshop, tmp_path_factory):
+    """Return a folder with a trained model whose original can be taken away."""
+    made = tmp_path_factory.mktemp("prune")
+    shutil.copytree(workshop / "runs" / "digits", made / "runs" / "digits", symlinks=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pruned(folder):
+    """Return the document of a structured pruning to a quarter of the MACs."""
+    words = ("--set", "prune.align=1", "--set", "prune.least=0")
+    result = cli(folder, "prune", "digits", "--target", "macs=0.25", *QUICK, *words, "--json")
+    assert result.code == 0, result.err
+    return result.document
+
+
+def model_at(path):
+    return load_model(dict(read_checkpoint(find_checkpoint(path)).files))
+
+
+class TestDocument:
+    def test_has_both_sides_with_every_key(self, pruned):
+        assert (pruned["command"], pruned["status"]) == ("prune", "done")
+        for side in ("before", "after"):
+            found = pruned[side]
+            assert {"parameters", "macs", "bytes", "latency_ms", "metrics"} <= set(found)
+            assert set(found["latency_ms"]) == {"1", "128"}
+            assert {"value", "low", "high"} <= set(found["metrics"]["test"]["accuracy"])
+
+    def test_target_is_met_and_not_by_far(self, pruned):
+        share = pruned["after"]["macs"] / pruned["before"]["macs"]
+        assert 0.15 < share <= 0.2525
+
+    def test_file_is_smaller_and_says_what_it_is(self, folder, pruned):
+        sizes = [
+            sum(len(f) for f in read_checkpoint(find_checkpoint(path)).files.values())
+            for path in (folder / pruned["run"], run_of(folder, "digits"))
+        ]
+        assert sizes[0] < sizes[1]
+        facts = json.loads(
+            read_checkpoint(find_checkpoint(folder / pruned["run"])).files["model.json"]
+        )
+        assert facts["edits"][0]["kind"] == "cut"
+        assert facts["edits"][0]["kept"]
+
+    def test_speed_is_only_claimed_where_every_turn_says_so(self, pruned):
+        for batches in pruned["speedup"].values():
+            for found in batches.values():
+                assert found["low"] <= found["value"] <= found["high"]
+                if found["verdict"] == "faster":
+                    assert found["low"] > 1
+
+    def test_same_command_again_reports_the_finished_run(self, folder, pruned):
+        words = ("--set", "prune.align=1", "--set", "prune.least=0")
+        again = cli(
+            folder, "prune", "digits", "--target", "macs=0.25", *QUICK, *words, "--json"
+        )
+        assert again.document == pruned
+        assert "finished earlier" in again.err
+
+
+class TestOtherCommands:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("evaluate", "digits-pruned"),
+            ("profile", "digits-pruned", "--seconds", "0.01"),
+            ("export", "digits-pruned", "--to", "torch-export", "--seconds", "0.01"),
+            ("runs", "show", "digits-pruned"),
+            ("report", "digits-pruned", "-o", "report.html"),
+            (
+                "prune",
+                "digits-pruned",
+                "--target",
+                "macs=0.8",
+                *QUICK,
+                "--set",
+                "prune.align=1",
+            ),
+        ],
+        ids=lambda words: words[0],
+    )
+    def test_take_the_result_without_the_original(self, folder, pruned, words, tmp_path):
+        alone = tmp_path / "alone"
+        run = folder / pruned["run"]
+        target = alone / "runs" / "digits-pruned" / run.name
+        shutil.copytree(run, target, symlinks=True)
+        result = cli(alone, *words)
+        assert result.code == 0, result.err
+
+    def test_ensemble_takes_it_beside_the_original(self, folder, pruned):
+        result = cli(folder, "ensemble", "runs/digits", "runs/digits-pruned", "-q")
+        assert result.code == 0, result.err
+
+
+class TestKinds:
+    def test_sparse_weights_are_zero_and_stored_small(self, folder):
+        words = ("--kind", "sparse", "--target", "sparsity=0.9", "--name", "sparse")
+        result = cli(folder, "prune", "digits", *words, *QUICK, "--json")
+        assert result.code == 0, result.err
+        model = model_at(folder / result.document["run"])
+        (edit,) = (e for e in model.edits if isinstance(e, Sparse))
+        named = dict(model.network.named_parameters())
+        zeros = torch.cat([named[name].detach().flatten() == 0 for name in edit.tensors])
+        assert float(zeros.float().mean()) == pytest.approx(0.9, abs=0.002)
+        sides = [result.document[side]["file_bytes"] for side in ("before", "after")]
+        assert sides[1] < 0.4 * sides[0]
+        faster = [
+            found["verdict"] == "faster"
+            for batches in result.document["speedup"].values()
+            for found in batches.values()
+        ]
+        assert not all(faster)
+
+    def test_pattern_holds_after_training(self, folder):
+        words = ("--kind", "sparse", "--target", "pattern=2:4", "--name", "pattern")
+        result = cli(folder, "prune", "digits", *words, *QUICK, "--json")
+        assert result.code == 0, result.err
+        model = model_at(folder / result.document["run"])
+        for layer in model.network.modules():
+            if isinstance(layer, torch.nn.Linear) and layer.in_features % 4 == 0:
+                left = layer.weight.detach().ne(0).reshape(-1, 4).sum(1)
+                assert (left <= 2).all()
+
+    def test_sequence_does_one_after_the_other(self, folder):
+        section = "prune=[{kind: low_rank, energy: 0.8, align: 1, retrain: {epochs: 1}}, "
+        section += "{kind: structured, target: {parameters: 0.5}, retrain: {epochs: 1}}]"
+        result = cli(folder, "prune", "digits", "--set", section, "--name", "both", "--json")
+        assert result.code == 0, result.err
+        assert [step["kind"] for step in result.document["steps"]] == ["low_rank", "structured"]
+        edits = [e.own_kind() for e in model_at(folder / result.document["run"]).edits]
+        assert edits == ["low_rank", "cut"]
+
+    def test_sweep_keeps_every_point_and_picks_by_rule(self, folder):
+        words = ("--sweep", "0.6,0.3", "--criteria", "magnitude,random", "--name", "sweep")
+        more = ("--set", "prune.allocation=uniform", "--set", "prune.sweep.within=0.1")
+        result = cli(folder, "prune", "digits", *words, *more, *QUICK, "--json")
+        assert result.code == 0, result.err
+        (step,) = result.document["steps"]
+        points, run = step["points"], folder / result.document["run"]
+        assert len(points) == 4
+        (picked,) = (point for point in points if point["picked"])
+        within = [point for point in points if point["drop"] <= 0.1]
+        assert picked["macs"] == min(point["macs"] for point in within or points)
+        assert result.document["after"]["macs"] == picked["macs"]
+        assert any(point["pareto"] for point in points)
+        assert (run / "points.csv").read_text().count("\n") == 5
+        for point in points:
+            found = cli(folder, "evaluate", run / "points" / point["point"], "--json")
+            value = found.document["metrics"]["test"]["accuracy"]["value"]
+            assert value == pytest.approx(point["test_accuracy"])
+        cohorts = json.loads((run / "cohorts-00-structured.json").read_bytes())["cohorts"]
+        assert [sorted(c) for c in sorted(cohorts)] in ([[0, 1], [2, 3]], [[0], [1], [2], [3]])
+
+    @pytest.mark.slow
+    def test_budget_finds_a_smaller_model_within_it(self, folder):
+        words = ("--max-drop", "0.05", "--name", "budget", *QUICK, "--set", "prune.align=1")
+        result = cli(folder, "prune", "digits", *words, "--json")
+        assert result.code == 0, result.err
+        points = result.document["steps"][0]["points"]
+        best = [point for point in points if point["within"]]
+        assert all(point["drop"] <= 0.05 for point in best)
+        assert result.document["after"]["macs"] < result.document["before"]["macs"]
+
+    @pytest.mark.slow
+    def test_int8_follows_and_is_proved(self, folder, monkeypatch):
+        monkeypatch.delitem(sys.modules, "onnxruntime")
+        pytest.importorskip("onnxruntime")
+        words = ("--kind", "structured,int8", "--name", "int8", "--threads", "1")
+        result = cli(folder, "prune", "digits", *words, "--json")
+        assert result.code == 0, result.err
+        assert (folder / result.document["int8"]["file"]).is_file()
+        assert set(result.document["int8"]["latency"]) == {"1", "128"}
+
+    @pytest.mark.slow
+    def test_regression_is_pruned_too(self, workshop, tmp_path):
+        shutil.copytree(
+            workshop / "runs" / "diabetes", tmp_path / "runs" / "diabetes", symlinks=True
+        )
+        words = ("--target", "macs=0.5", "--set", "prune.retrain.distill=0.5", *QUICK)
+        result = cli(tmp_path, "prune", "diabetes", *words, "--json")
+        assert result.code == 0, result.err
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("words", "code", "message"),
+        [
+            (("--target", "foo=1"), 2, "--target foo=1: expected one of: macs=…"),
+            (("--target", "macs"), 2, "expected one of"),
+            (("--target", "macs=-1"), 78, "must be above 0"),
+            (("--target", "latency=2"), 78, "must be at most 1"),
+            (("--target", "macs=0.00001"), 78, "cannot be met: at least"),
+            (("--kind", "spars"), 78, "did you mean 'sparse'?"),
+            (("--kind", "int8,structured"), 78, "int8 can only be the last step"),
+            (("--kind", "depthwise_separable"), 78, "no dense convolution"),
+            (("--criterion", "batch_norm_scale"), 78, "needs a network with batch norm"),
+            (("--kind", "sparse", "--criterion", "geometric_median"), 78, "scores whole units"),
+            (("--set", "prune.target={macs: 0.5, bytes: 1}"), 78, "just one of"),
+            (("--set", "model.hidden=[3]"), 2, "the model is trained"),
+            (("--set", "data.split.seed=5"), 65, "is divided or prepared otherwise"),
+            (("--set", "data.source=iris"), 65, "is not the data that the model"),
+            (("--sweep", "0.5", "--max-drop", "0.1"), 2, "--sweep goes without"),
+            (("--sweep", "0.5,2"), 78, "shares are above 0"),
+            (("--kind", "structured,int8"), 69, "pip install"),
+            (("--set", "prune.retrain={lr: 0.1}"), 78, "goes with rewind: none"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+    )
+    def test_are_one_line_with_an_exit_code(self, folder, words, code, message):
+        result = cli(folder, "prune", "digits", *words, "-q")
+        assert result.code == code, result.err
+        assert message in result.err
+        assert "Traceback" not in result.err
+        assert len(result.err.strip().splitlines()) == 1
+
+    def test_missing_and_damaged_checkpoints(self, folder, tmp_path):
+        assert cli(folder, "prune", "nowhere", "-q").code == 66
+        copy = tmp_path / "runs" / "digits"
+        shutil.copytree(folder / "runs" / "digits", copy, symlinks=True)
+        for weights in copy.rglob("model.safetensors"):
+            weights.write_bytes(weights.read_bytes()[:-4] + b"\\0\\0\\0\\1")
+        result = cli(tmp_path, "prune", "digits", "-q")
+        assert result.code == 65
+        assert len(result.err.strip().splitlines()) == 1

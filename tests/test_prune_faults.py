@@ -1,0 +1,102 @@
+"""A pruning that is killed anywhere ends like one that nobody disturbed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fault_harness import Run, fail_everywhere, kill_everywhere, tell
+from fault_programs import SPEC, Told, digest, import_for, program, the_run, write_table
+
+from modelscale.commands.experiment import Experiment
+from modelscale.commands.launching import Request
+from modelscale.commands.prune import prune
+from modelscale.commands.pruning import timing
+from modelscale.commands.trained_model import open_model
+from modelscale.spec.loader import load_text
+
+pytestmark = pytest.mark.timeout(1800)
+
+SECTIONS = {
+    "structured": "prune: {target: {macs: 0.5}, retrain: {epochs: 3}}",
+    "sparse": "prune: {kind: sparse, sparsity: 0.8, retrain: {epochs: 3}}",
+    "sequence": "prune: [{kind: low_rank, energy: 0.7, align: 1, retrain: {epochs: 2}},"
+    " {kind: structured, allocation: global, retrain: {epochs: 2, distill: 0.5}}]",
+}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The prunings of one trained model."""
+    folder = tmp_path_factory.mktemp("source")
+    table = write_table(folder / "table.csv")
+    program("train", table)(folder)
+    source = the_run(folder)
+    made = {name: pruning(source, table, section) for name, section in SECTIONS.items()}
+    for run in made.values():
+        import_for(run)
+    return made
+
+
+def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
+    """Return the program that prunes a run's model."""
+    loaded = load_text(SPEC.format(path=table) + section, "spec.yaml", Experiment)
+
+    def run(folder: Path) -> None:
+        timing.TURNS, timing.SECONDS = 1, 0.0  # nobody looks at the times
+        sys.modules["onnxruntime"] = None  # type: ignore[assignment]
+        torch.set_num_threads(1)
+        told = Told()
+        trained = open_model(source, folder, "cpu", 1, told)
+        words = ("modelscale", "prune", "source")
+        asked = Request("prune", loaded, "spec", folder / "runs", words, threads=1)
+        prune(asked, trained, told)
+        tell("done")
+
+    return run
+
+
+def digest_without_times(folder: Path) -> Mapping[str, str]:
+    """Return the digest of a run without what was timed."""
+    found = dict(digest(folder))
+    found.pop("latency.json", None)
+    record = json.loads((the_run(folder) / "run.json").read_bytes())
+    text = json.dumps(_without_times(record["result"]), sort_keys=True)
+    found["run.json"] = hashlib.sha256(text.encode()).hexdigest() + record["status"]
+    return found
+
+
+def _without_times(value: Any) -> Any:
+    times = {"latency_ms", "latency_by_runtime_ms", "speedup", "verdict", "seconds", "source"}
+    if isinstance(value, dict):
+        return {k: _without_times(v) for k, v in value.items() if k not in times}
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "at_most"), [("structured", 10), ("sparse", 6), ("sequence", 6)]
+)
+def test_pruning_killed_twice_ends_like_an_undisturbed_one(
+    programs: dict[str, Run], name: str, at_most: int
+) -> None:
+    report = kill_everywhere(programs[name], digest_without_times, at_most=at_most)
+    assert not report.failures
+    assert report.kills > report.experiments
+
+
+@pytest.mark.slow
+def test_pruning_on_a_full_disk_ends_with_74_and_goes_on_later(
+    programs: dict[str, Run],
+) -> None:
+    report = fail_everywhere(
+        programs["structured"], digest_without_times, errno.ENOSPC, 74, at_most=8
+    )
+    assert not report.failures

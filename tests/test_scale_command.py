@@ -1,0 +1,425 @@
+"""`modelscale scale` as a user runs it: the ladder, its law and test, kills, what is next."""
+
+import csv
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+import torch
+from command_line import cli, ended, started, wait_until
+
+from modelscale.commands.scale_ladder import nested_rows
+from modelscale.commands.scale_rates import rule_of
+from modelscale.commands.scale_results import Outcome
+from modelscale.runs.checkpoints import read_checkpoint
+from modelscale.scaling.growth import extrapolated, grown
+from modelscale.training.artifact import load_model
+
+WINE = """\
+data: {source: wine, split: {test: 0.25, validation: 0.25, seed: 0}}
+model: {kind: mlp, hidden: [2]}
+optimizer: {kind: adam, lr: 1e-2}
+train: {epochs: 4, batch_size: 16}
+metrics: [accuracy]
+evaluate: {resamples: 100}
+scale:
+  sizes: {model.hidden: {choices: [[2], [8], [32]]}}
+  data: {fractions: [0.2, 0.5, 1.0]}
+  seeds: 2
+  law: chinchilla
+"""
+DIABETES = """\
+task: regression
+data: {source: diabetes, split: {test: 0.2, validation: 0.2, seed: 0}}
+model: {kind: mlp, hidden: [4]}
+optimizer: {kind: adam, lr: 1e-2}
+train: {epochs: 4, batch_size: 32}
+evaluate: {resamples: 100}
+scale:
+  family: {steps: 3, ratio: 3}
+  data: {fractions: [0.3, 1.0]}
+  seeds: 2
+  metric: test/rmse
+  law: kaplan
+  lr: {sweep: [1e-3, 1e-2, 1e-1], sizes: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ladders")
+    (folder / "wine.yaml").write_text(WINE)
+    (folder / "diabetes.yaml").write_text(DIABETES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wine(workshop):
+    done = cli(workshop, "scale", "wine.yaml", "--json", "-q", "--threads", "1")
+    assert done.code == 0, done.err
+    return done.document
+
+
+@pytest.fixture(scope="module")
+def diabetes(workshop):
+    done = cli(workshop, "scale", "diabetes.yaml", "--json", "-q", "--threads", "1")
+    assert done.code == 0, done.err
+    return done.document
+
+
+def table_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+class TestPoints:
+    def test_every_size_data_and_seed_is_there_once(self, workshop, wine):
+        rows = table_of(workshop / wine["run"] / "points.csv")
+        places = {(r["model.hidden"], r["fraction"], r["seed"]) for r in rows}
+        assert len(rows) == len(places) == 3 * 3 * 2
+        assert wine["rungs"] == {"total": 18, "complete": 18, "diverged": []}
+
+    def test_parameters_and_flops_are_those_of_the_network(self, workshop, wine):
+        for row in table_of(workshop / wine["run"] / "points.csv"):
+            (h,) = json.loads(row["model.hidden"])
+            macs = 13 * h + 3 * h
+            assert int(row["parameters"]) == macs + h + 3
+            assert int(row["macs"]) == macs
+            assert int(row["examples"]) == 4 * int(row["rows"])
+            assert int(row["compute"]) == 3 * 2 * macs * int(row["examples"])
+
+    @pytest.mark.slow
+    def test_seeds_of_a_rung_train_as_one_cohort_where_that_is_asked_for(self, workshop):
+        done = cli(
+            workshop,
+            "scale",
+            "wine.yaml",
+            "--json",
+            "-q",
+            "--name",
+            "together",
+            "--set",
+            "train.cohort=2",
+        )
+        plan = json.loads((workshop / done.document["run"] / "cohorts-rungs.json").read_text())
+        assert [len(cohort) for cohort in plan["cohorts"]] == [2] * 9
+
+    def test_a_rung_of_all_data_is_what_train_makes_of_it(self, workshop, wine):
+        # Alone, not in a cohort, as train has it for one seed.
+        alone = cli(
+            workshop,
+            "train",
+            "wine.yaml",
+            "--json",
+            "-q",
+            "--name",
+            "alone",
+            "--set",
+            "model.hidden=[8]",
+            "--threads",
+            "1",
+        ).document
+        found = json.loads(
+            (workshop / wine["run"] / "rungs/size-1-data-2-seed-0/result.json").read_text()
+        )
+        value = alone["metrics"]["test"]["accuracy"]["value"]
+        assert found["values"]["test/accuracy"] == pytest.approx(value)
+
+    def test_fit_reads_points(self, workshop, wine):
+        done = cli(
+            workshop,
+            "fit",
+            f"{wine['run']}/points.csv",
+            "--law",
+            "chinchilla",
+            "--json",
+            "--resamples",
+            "50",
+        )
+        assert done.code == 0, done.err
+        assert done.document["law"]["points"] + len(done.document["outliers"]["rows"]) == 18
+
+
+class TestLaw:
+    def test_the_tested_fit_has_not_seen_the_top(self, wine):
+        held = wine["held_out"]
+        computes = [point["compute"] for point in wine["points"]]
+        assert held["compute"] == max(computes)
+        assert held["top"]
+        below = [c for c in computes if 4 * c <= max(computes)]
+        assert wine["law"]["points"] <= len(below)
+        assert {r["compute"] for r in held["rungs"]} == {c for c in computes if c not in below}
+        assert held["times_fitted_compute"] >= 4
+        assert wine["refit"]["points"] > wine["law"]["points"]
+
+    def test_inside_means_inside_the_interval(self, wine):
+        held = wine["held_out"]
+        own = [p["loss"] for p in wine["points"] if p["compute"] == held["compute"]]
+        assert held["measured"] == pytest.approx(np.mean(own))
+        assert held["inside"] == (held["low"] <= held["measured"] <= held["high"])
+        assert held["error"] == pytest.approx(held["value"] / held["measured"] - 1)
+
+    def test_law_json_holds_what_the_document_says(self, workshop, wine):
+        law = json.loads((workshop / wine["run"] / "law.json").read_text())
+        assert law == {key: wine[key] for key in law}
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("metric", ["validation/accuracy", "test/log_loss"])
+    def test_error_rate_and_log_loss(self, workshop, metric):
+        done = cli(
+            workshop, "scale", "wine.yaml", "--json", "-q", "--set", f"scale.metric={metric}"
+        )
+        assert done.code == 0, done.err
+        rows = table_of(workshop / done.document["run"] / "points.csv")
+        for row in rows:
+            value = float(row[metric])
+            wanted = 1 - value if metric.endswith("accuracy") else value
+            assert float(row["loss"]) == pytest.approx(wanted, abs=1e-6)
+
+    @pytest.mark.slow
+    def test_one_amount_of_data_gives_a_law_of_parameters(self, workshop):
+        done = cli(
+            workshop,
+            "scale",
+            "wine.yaml",
+            "--json",
+            "-q",
+            "--set",
+            "scale.data={}",
+            "--set",
+            "scale.law=power",
+            "--set",
+            "scale.gap=1.5",
+            "--set",
+            "scale.sizes={model.hidden: {choices: [[2], [4], [8], [16], [32]]}}",
+        )
+        assert done.code == 0, done.err
+        assert done.document["along"] == "parameters"
+        assert done.document["law"]["kind"] == "power"
+        assert done.document["recommendation"]["returns"][0]["what"] == "parameters"
+
+
+class TestRegression:
+    def test_family_grows_parameters_by_its_ratio(self, diabetes):
+        counts = sorted({point["parameters"] for point in diabetes["points"]})
+        assert counts[0] == 10 * 4 + 4 + 4 + 1
+        for k, count in enumerate(counts):
+            assert count == pytest.approx(counts[0] * 3**k, rel=0.1)
+
+    def test_every_size_has_the_rate_of_the_rule(self, diabetes):
+        rate = diabetes["learning_rate"]
+        for point in diabetes["points"]:
+            wanted = rate["c"] * point["parameters"] ** -rate["a"]
+            assert point["lr"] == pytest.approx(wanted, rel=5e-3)
+        assert len(rate["sizes"]) == 2
+        assert all(len(size["tried"]) == 3 for size in rate["sizes"])
+
+    def test_losses_are_rmse_in_the_units_of_the_data(self, diabetes):
+        assert all(30 < point["loss"] < 250 for point in diabetes["points"])
+
+
+class TestWhatIsNext:
+    def test_recommended_spec_trains(self, workshop, wine):
+        spec = workshop / wine["run"] / "recommended.yaml"
+        done = cli(workshop, "train", spec, "--json", "-q", "--name", "next")
+        assert done.code == 0, done.err
+        chosen = wine["recommendation"]["chosen"]
+        assert done.document["model"]["parameters"] == chosen["parameters"]
+        assert len(done.document["members"]) == 2
+
+    def test_chosen_is_the_smallest_that_is_nearly_the_best(self, wine):
+        advice = wine["recommendation"]
+        values = [option["expected"]["value"] for option in advice["sizes"]]
+        top = max(point["compute"] for point in wine["points"])
+        costs = [option["compute"] <= 4.04 * top for option in advice["sizes"]]
+        best = min(v for v, cheap in zip(values, costs, strict=True) if cheap)
+        near = [v <= best * (1 + advice["within"]) for v in values]
+        assert advice["chosen"]["size"] == near.index(True)
+        assert [option["trained"] for option in advice["sizes"]][:3] == [True] * 3
+
+    def test_best_checkpoint_is_the_lowest_loss_rung(self, workshop, wine):
+        run = workshop / wine["run"]
+        best = min(wine["points"], key=lambda p: p["loss"])
+        assert wine["best_member"] == best["label"]
+        model = load_model(dict(read_checkpoint(run / "checkpoints" / "best").files))
+        count = sum(p.numel() for p in model.network.parameters())
+        assert count == best["parameters"]
+
+    @pytest.mark.slow
+    def test_report_shows_law_test_and_frontier(self, workshop, wine):
+        pytest.importorskip("matplotlib")
+        done = cli(workshop, "report", wine["run"])
+        assert done.code == 0, done.err
+        html = (workshop / wine["run"] / "report.html").read_text()
+        for head in ("The test on held-out rungs", "What to train next", "The frontier"):
+            assert head in html
+        assert (workshop / wine["run"] / "plots" / "measured-rungs-and-the-law.svg").is_file()
+
+    def test_plan_tells_runs_and_flops_and_writes_nothing(self, workshop, wine):
+        before = sorted(workshop.rglob("*"))
+        document = cli(workshop, "plan", "wine.yaml", "--json", "-q").document["scale"]
+        assert document["runs"] == 18
+        assert document["flops"]["total"] == sum(p["compute"] for p in wine["points"])
+        assert document["run"]["status"] == "done"
+        assert sorted(workshop.rglob("*")) == before
+
+
+class TestAgain:
+    def test_same_command_again_reports_and_leaves_alone(self, workshop, wine):
+        run = workshop / wine["run"]
+        before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+        again = cli(workshop, "scale", "wine.yaml", "--json", "-q").document
+        assert again == wine
+        assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()} == before
+
+    def test_a_scale_section_does_not_change_what_train_is(self, workshop):
+        first = cli(workshop, "train", "wine.yaml", "--json", "-q", "--name", "plain").document
+        other = cli(
+            workshop,
+            "train",
+            "wine.yaml",
+            "--json",
+            "-q",
+            "--name",
+            "plain",
+            "--set",
+            "scale.seeds=3",
+        ).document
+        assert other["run"] == first["run"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("finished", [1, 4])
+    def test_killed_ladder_ends_like_an_undisturbed_one(self, workshop, tmp_path, finished):
+        (tmp_path / "wine.yaml").write_text(WINE)
+        more = ("--set", "train.epochs=12", "--set", "train.cohort=2")
+        words = ("scale", "wine.yaml", "-q", "--threads", "1", *more)
+        whole = cli(tmp_path, *words, "--json", "--runs", "whole").document
+        process = started(tmp_path, *words, "--runs", "killed")
+        killed = tmp_path / "killed" / "wine"
+        wait_until(
+            lambda: len(list(killed.glob("*-*/rungs/*/result.json"))) >= finished, process
+        )
+        process.send_signal(signal.SIGKILL)
+        ended(process)
+        (run,) = [p for p in killed.iterdir() if p.is_dir() and not p.is_symlink()]
+        again = ended(started(tmp_path, *words, "--json", "--runs", "killed"))
+        assert again.code == 0, again.err
+        for name in ("points.csv", "law.json", "recommended.yaml"):
+            assert (run / name).read_bytes() == (tmp_path / whole["run"] / name).read_bytes()
+        for log in (tmp_path / whole["run"]).glob("rungs/*/metrics.jsonl"):
+            other = run / "rungs" / log.parent.name / log.name
+            assert other.read_bytes() == log.read_bytes()
+
+    @pytest.mark.slow
+    def test_interrupted_ladder_says_75_and_goes_on(self, workshop):
+        words = ("scale", "wine.yaml", "-q", "--name", "slow", "--set", "train.epochs=300")
+        process = started(workshop, *words)
+        folder = workshop / "runs" / "slow"
+        wait_until(lambda: list(folder.glob("*-*/points.csv")), process)
+        process.send_signal(signal.SIGTERM)
+        assert ended(process).code == 75
+        rows = table_of(next(folder.glob("*-*")) / "points.csv")
+        assert 0 < len(rows) < 18
+
+
+class TestBadSpecs:
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ("scale={}", "needs 'sizes', 'family' or several data.fractions"),
+            ("scale={sizes: {model.hiden: {choices: [[1], [2]]}}}", "did you mean"),
+            ("scale={sizes: {model.hidden: {choices: [[8], [2]]}}}", "smallest to the largest"),
+            ("scale.law=chinchila", "did you mean 'chinchilla'"),
+            ("scale.metric=validation/rmse", "is for regression"),
+            ("scale.metric=loss", "validation/METRIC"),
+            ("scale.lr={sweep: [1e-3]}", "at least 3"),
+            ("train.early_stopping={}", "leave it out"),
+            ("data.split={kind: kfold}", "folds"),
+            ("scale.data={fractions: [0.5, 0.5]}", "twice"),
+            ("scale={sizes: {model.dropout: {choices: [0.1, 2]}}}", "model.dropout"),
+            ("scale.family={}", "exclude each other"),
+        ],
+    )
+    def test_is_told_with_its_place(self, workshop, change, told):
+        done = cli(workshop, "scale", "wine.yaml", "-q", "--name", "bad", "--set", change)
+        assert done.code == 78, done.err
+        assert told in done.err
+        assert not (workshop / "runs" / "bad").exists()
+
+    def test_missing_section(self, workshop):
+        done = cli(workshop, "scale", "wine.yaml", "-q", "--set", "scale=null")
+        assert done.code == 78
+        assert "scale: missing" in done.err
+
+    def test_some_diverged_is_4_and_all_is_10(self, workshop):
+        wild = ("--set", "optimizer={kind: sgd, lr: 1e30}", "--name", "wild")
+        assert cli(workshop, "scale", "wine.yaml", "-q", *wild).code == 10
+        rates = "{choices: [1e-2, 1e-2, 1e30]}"
+        sizes = f"{{model.hidden: {{choices: [[2], [8], [32]]}}, optimizer.lr: {rates}}}"
+        some = ("--set", "optimizer=sgd", "--set", f"scale.sizes={sizes}", "--name", "some")
+        done = cli(workshop, "scale", "wine.yaml", "-q", "--json", *some)
+        assert done.code == 4
+        assert len(done.document["rungs"]["diverged"]) == 6
+        rows = table_of(workshop / done.document["run"] / "points.csv")
+        assert [row["loss"] == "" for row in rows] == [False] * 12 + [True] * 6
+
+
+class TestParts:
+    def test_subsets_are_nested_and_have_the_classes_shares(self, training_part):
+        data, classes = training_part
+        order = nested_rows(data, 3)
+        assert sorted(order.tolist()) == data.rows["train"].tolist()
+        for count in (20, 60, 120):
+            shares = data.y[order[:count]].bincount(minlength=3) / count
+            assert torch.allclose(shares, classes, atol=2 / count + 0.01)
+        assert not torch.equal(order, nested_rows(data, 4))
+
+    @pytest.mark.parametrize("a", [0.0, 0.3])
+    def test_rule_recovers_a_power_of_the_size(self, a):
+        outcomes = []
+        for count in (100, 1000, 10000):
+            best = 2e-2 * count**-a
+            for lr in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1):
+                loss = math.exp(0.05 * math.log(lr / best) ** 2)
+                outcomes.append(outcome_of(count, lr, loss))
+        rule = rule_of(outcomes, "validation/loss", "classification")
+        assert rule.a == pytest.approx(a, abs=1e-6)
+        assert rule.c == pytest.approx(2e-2)
+        assert rule.edges == ()
+
+    def test_a_rate_at_the_edge_is_told(self):
+        outcomes = [outcome_of(10, lr, lr) for lr in (1e-3, 1e-2, 1e-1)]
+        assert rule_of(outcomes, "validation/loss", "classification").edges == (10,)
+
+    def test_models_grow_in_width_and_depth(self):
+        assert grown({"hidden": (4, 4)}, 2, 1.5) == {"hidden": (8, 8, 8)}
+        assert grown({"width": 64, "blocks": 2, "heads": 4}, 1.5, 2) == {
+            "width": 96,
+            "blocks": 4,
+        }
+        assert grown({"width": 1.0}, 1.5, 1) == {"width": 1.5}
+
+    def test_rows_of_sizes_go_on(self):
+        assert extrapolated(((8,), (16,))) == (32,)
+        assert extrapolated((3, 9)) == 27
+        assert extrapolated(("a", "b")) is None
+        assert extrapolated(((8,), (16, 16))) is None
+
+
+@pytest.fixture(scope="module")
+def training_part():
+    from types import SimpleNamespace
+
+    y = torch.tensor([0] * 100 + [1] * 60 + [2] * 40)
+    rows = torch.arange(200)
+    data = SimpleNamespace(y=y, rows={"train": rows}, task="classification")
+    return data, y.bincount() / 200
+
+
+def outcome_of(parameters, lr, loss):
+    from types import SimpleNamespace
+
+    rung = SimpleNamespace(lr=lr, size=SimpleNamespace(parameters=parameters))
+    return Outcome(rung, "complete", 1, 1, {"validation/loss": loss}, 0.0)
