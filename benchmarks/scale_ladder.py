@@ -56,7 +56,7 @@ train: {epochs: 1, batch_size: 12, clip_norm: 1.0, keep: last}
 scale:
   sizes: {model.width: {choices: [8, 16, 32, 64, 96]}}
   data: {fractions: [0.1, 0.3, 1.0]}
-  lr: {sweep: [1e-3, 3e-3, 1e-2], sizes: 3}
+  lr: {sweep: [1e-2, 3e-2, 1e-1], sizes: 2}
 """
 
 

@@ -278,7 +278,7 @@ def _rates(rates: dict[str, Any]) -> Section:
         for size in rates["sizes"]
     )
     table = Table(("Parameters", "Best learning rate", "Tried: loss"), rows)
-    rule = f"lr = {rates['c']:.4g} × parameters^{-rates['a']:.4g}"
+    rule = f"lr = {rates['c']:.4g} × parameters^{0 - rates['a']:.4g}"
     note = f"Tried on the smallest sizes with all data; every size then has {rule}."
     return Section("Learning rate by size", (table,), note)
 
