@@ -25,7 +25,15 @@ from modelscale.training.replica import structure_of
 KINDS = [
     case
     for case in CASES
-    if case.id in {"cnn-1x8x8", "resnet-1x8x8", "mlp-6", "linear-6", "ft_transformer-6codes"}
+    if case.id
+    in {
+        "cnn-1x8x8",
+        "resnet-1x8x8",
+        "mlp-6",
+        "linear-6",
+        "ft_transformer-6codes",
+        "ft_transformer-0.0-8-2-1-6",  # one head of two, hardly a weight beside it
+    }
 ]
 OTHERS = [
     pytest.param(*c.values, id=c.id, marks=pytest.mark.slow) for c in CASES if c not in KINDS
@@ -64,16 +72,11 @@ def parameters_of(network):
 def test_units_without_outgoing_weights_go_without_a_trace(spec, inputs, attention):
     if attention == "head_size" and spec.own_kind() != "ft_transformer":
         return
-    if attention == "heads" and spec.own_kind() == "ft_transformer" and spec.width == 8:
-        pytest.xfail(
-            "each group alone is exact, all at once differ by up to 2e-4: not understood"
-        )
     network, x = built(spec, inputs).double().eval(), examples(inputs, 5).double()
     structure, keep = find_units(network, (x[:2],), attention=attention, prove=False), {}
     assert structure.declined == ()
     assert structure.groups or spec.own_kind() in {
         "linear",
-        "matrix_factorisation",
         "mlp",
     }  # one layer has nothing inside
     for group in structure.groups:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelscale.pruning.surgery import CannotCut, alike, cut, outputs_of, roughen
+from modelscale.pruning.surgery import CannotCut, alike, cut, fine_outputs, roughen
 
 if TYPE_CHECKING:
     from torch import nn
 
     from modelscale.pruning.graph.units import Group
     from modelscale.pruning.structure import Structure
-
-TOLERANCE = 1e-4
 
 # They multiply two activations: with both sides zero, the units add nothing.
 PRODUCTS = {"scaled_dot_product_attention", "matmul", "bmm", "baddbmm", "einsum"}
@@ -80,5 +78,5 @@ def _holds(network: nn.Module, structure: Structure, groups: tuple[Group, ...]) 
             cut(twin, structure, every_other)
     except CannotCut:
         return False
-    before, after = (outputs_of(n, structure.examples) for n in (twin, smaller))
-    return alike(before, after, TOLERANCE)
+    before, after = (fine_outputs(n, structure.examples) for n in (twin, smaller))
+    return alike(before, after)

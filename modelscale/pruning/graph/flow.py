@@ -93,7 +93,7 @@ class Flow:
 
     def freeze(self, axis: Axis, why: str) -> None:
         """Keep every position of an axis."""
-        if axis is not None and not self.probing:
+        if axis is not None:
             self.frozen.append(Note(axis.ravel(), why))
 
     def fixed(self, size: int) -> Ids:

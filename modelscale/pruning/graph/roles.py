@@ -44,16 +44,25 @@ class Roles:
         """Return for each split its parts, beginning with the one that should stay free.
 
         In attention that is the heads, or what is within a head; elsewhere the longest part.
+        What is frozen, such as a network's outputs, comes last.
         """
+        frozen = {
+            root
+            for ids, _ in self._probe.frozen
+            for root in np.unique(self._probe.atoms.roots(ids)).tolist()
+        }
         wanted: dict[Choice, list[int]] = {}
         for choice, parts in self._probe.splits.items():
             ranked = [
-                (self.kind(choice, d) != attention, -len(part), d)
+                (self._touches(part, frozen), self.kind(choice, d) != attention, -len(part), d)
                 for d, part in enumerate(parts)
                 if part is not None
             ]
-            wanted[choice] = [d for _, _, d in sorted(ranked)]
+            wanted[choice] = [rank[-1] for rank in sorted(ranked)]
         return wanted
+
+    def _touches(self, ids: Ids, roots: set[int]) -> bool:
+        return not roots.isdisjoint(np.unique(self._probe.atoms.roots(ids)).tolist())
 
     def _of(self, ids: Ids) -> set[Role]:
         roots = np.unique(self._probe.atoms.roots(ids)).tolist()
