@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from modelscale.commands import search_width
 from modelscale.commands.experiment import Experiment
-from modelscale.commands.launching import Request
+from modelscale.commands.launching import Request, prepare
 from modelscale.commands.tune import Tuned, tune
 from modelscale.runs.trials import TrialRecord, read_trials
 from modelscale.spec.loader import load_text
@@ -212,3 +213,17 @@ def test_no_trial_is_lost_or_repeated_when_the_worker_is_killed_fifty_times(
     assert [t.number for t in read_trials(found.run)] == list(range(200))
     assert rows(found) == rows(straight)
     assert found.document["best"] == straight.document["best"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "cores", "workers"), [(4, 4, 1), (10**6, 4, 4), (10**6, 1, 1)]
+)
+def test_processes_are_started_by_themselves_for_long_searches_on_free_cores(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, cores: int, workers: int
+) -> None:
+    changes = (f"train.epochs={epochs}", "tune.n_trials=200", "tune.cohort=auto")
+    loaded = load_text(BASE, "spec.yaml", Experiment, changes)
+    assembly = prepare(Request("tune", loaded, "s", Path(), (), threads=1), Deaf())
+    monkeypatch.setattr(search_width, "_cores", lambda: cores)
+    assert loaded.spec.tune is not None
+    assert search_width._measured(assembly, loaded.spec.tune).workers == workers

@@ -323,8 +323,3 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
         return {}
     constant = constant_answer(sample.prepared).expand_as(sample.predictions)
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}
-
-
-def measured_label(document: dict[str, Any]) -> str:
-    """Return the part that a document is about."""
-    return str(next(iter(document["metrics"])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from modelscale.commands.aims import Aims
 from modelscale.runs.metric_log import read
@@ -106,18 +105,3 @@ class Ledger:
         """Return the first objective by epoch, where it is one that epochs have."""
         name = self.aims.names[0]
         return {e: v[name] for e, v in self.curves[number].items() if name in v}
-
-    def best(self) -> TrialRecord | None:
-        """Return the best complete trial by the first objective."""
-        known = [
-            record
-            for record in self.records.values()
-            if record.state == "complete" and record.values and record.values[0] is not None
-        ]
-        sign = 1 if self.aims.maximize[0] else -1
-        return max(known, key=lambda r: (sign * _first(r), -r.number), default=None)
-
-
-def _first(record: TrialRecord) -> float:
-    value: Any = record.values[0]
-    return float(value)

@@ -54,7 +54,11 @@ def workers(plan: WorkerPlan, count: int, tell: Listener) -> Iterator[None]:
         raise
     finally:
         for index, process in enumerate(started, 1):
-            code = process.wait(SAVE_S)
+            try:
+                code = process.wait(SAVE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()  # what it has saved is on disk, and others may go on with it
+                code = process.wait()
             if code not in {0, 75, 130}:
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 tell.warn(f"worker {index} ended by {how}; its trials were taken over")

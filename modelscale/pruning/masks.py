@@ -80,9 +80,3 @@ def by_pattern(scores: Mapping[str, Tensor], kept: int, of: int) -> dict[str, Te
 def cubic(sparsity: float, share: float) -> float:
     """Return the sparsity after a share of the ramp (Zhu and Gupta, arXiv:1710.01878)."""
     return sparsity * (1 - (1 - min(1.0, share)) ** 3)
-
-
-def sparsity_of(masks: Mapping[str, Tensor]) -> float:
-    """Return the share of weights that masks set to zero."""
-    total = sum(mask.numel() for mask in masks.values())
-    return 1 - sum(int(mask.sum()) for mask in masks.values()) / total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelscale.scaling.analysis import Analysis, Prediction, credible, predict
+from modelscale.scaling.analysis import Analysis, credible, predict
 from modelscale.scaling.bootstrap import Interval
 from modelscale.scaling.isoflop import Minimum, minima
 from modelscale.scaling.optimum import (
@@ -283,8 +283,3 @@ def iso_flop(analysis: Analysis) -> list[SideBySide]:
 def _inputs(analysis: Analysis, parameters: float, tokens: float) -> dict[str, float]:
     known = {"parameters": parameters, "tokens": tokens, "unique_tokens": tokens}
     return {name: known[name] for name in analysis.fit.law.inputs}
-
-
-def expected_at(analysis: Analysis, parameters: float, tokens: float) -> Prediction:
-    """Return the loss that is to be expected of a size and an amount of data."""
-    return predict(analysis, _inputs(analysis, parameters, tokens))
