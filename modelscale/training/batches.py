@@ -159,15 +159,19 @@ def dropout_noise(
 ) -> Tensor:
     """Return (K, count) uniform numbers, of each replica's seed and own index alone.
 
+    They are multiples of 2**-16, which is fine enough for a rate and costs a third of what
+    float32 numbers cost to draw.
+
     Args:
         replicas: Who reads them.
         indices: Micro-batches that each replica has come to.
         count: Numbers of one replica.
         device: Where they are drawn.
     """
-    noise_KM = torch.empty(len(replicas), count, device=device)
+    words_KM = torch.empty(len(replicas), -(-count // 4), dtype=torch.int64, device=device)
     generator = torch.Generator(device)
-    for noise_M, replica, index in zip(noise_KM, replicas, indices, strict=True):
+    for words_M, replica, index in zip(words_KM, replicas, indices, strict=True):
         generator.manual_seed(derive(replica.seed, "dropout", index))
-        noise_M.uniform_(generator=generator)
-    return noise_KM
+        words_M.random_(-(2**63), None, generator=generator)
+    noise_KM = words_KM.view(torch.int16)[:, :count].float()
+    return noise_KM.mul_(2**-16).add_(0.5)

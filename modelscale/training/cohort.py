@@ -14,7 +14,7 @@ from modelscale.models.edits.base import edited
 from modelscale.models.modules.noise import playing
 from modelscale.seeds import derive
 from modelscale.training.layout import Layout
-from modelscale.training.packed import packed_forward
+from modelscale.training.packed import packed_stack
 from modelscale.training.replica import Replica
 
 Buffers = dict[str, Tensor]  # by name, each (K, *shape)
@@ -70,6 +70,7 @@ class Cohort:
         self._compiled = replicas[0].plan.compile
         self._solo = torch.compile(network) if self._compiled else network
         self._lifts: dict[bool, Callable[..., Tensor]] = {}
+        self.packed = packed_stack(network)
         self._bind()
 
     @staticmethod
@@ -113,6 +114,7 @@ class Cohort:
     def _bind(self) -> None:
         """Make the leaves that autograd differentiates, which share the stack's memory."""
         views = self.layout.views(self.weights.theta_KP)
+        self.stack = dict(zip(self.layout.names, views, strict=True))
         if len(self) != 1:
             self.leaves = [view.detach().requires_grad_() for view in views]
             return
@@ -145,12 +147,10 @@ class Cohort:
 
     def _training_lift(self, *, noisy: bool) -> Callable[..., Tensor]:
         if noisy not in self._lifts:
-            packed = packed_forward(self.network)
-            if packed is not None:
-                self._lifts[noisy] = torch.compile(packed) if self._compiled else packed
-                return self._lifts[noisy]
             in_dims = (0, 0, 0, 0 if noisy else None)
-            lift = vmap(self._one, in_dims=in_dims, randomness="error")
+            lift: Callable[..., Tensor] = vmap(self._one, in_dims=in_dims, randomness="error")
+            if self.packed is not None:
+                lift = self.packed.outputs
             self._lifts[noisy] = torch.compile(lift) if self._compiled else lift
         return self._lifts[noisy]
 
@@ -179,6 +179,9 @@ class Cohort:
             buffers = {name: b_K[0] for name, b_K in weights.buffers_K.items()}
             x_B = x if shared else x[0]
             outputs = functional_call(self.network, (solo, buffers), (x_B,))[None]
+        elif self.packed is not None:
+            x_KB = x.expand(len(self), *x.shape) if shared else x
+            outputs = self.packed.outputs(leaves, weights.buffers_K, x_KB)
         else:
             lift = vmap(self._one, in_dims=(0, 0, None if shared else 0, None))
             outputs = lift(leaves, weights.buffers_K, x, None)

@@ -15,7 +15,7 @@ from modelscale.losses.base import LossSpec
 from modelscale.models.modules.dropout import Dropout
 from modelscale.training.combination import Combination
 from modelscale.training.layout import Layout
-from modelscale.training.packed import packed_forward
+from modelscale.training.packed import packed_stack
 
 EXAMPLES_AT_ONCE = 65_536
 """Examples times members of one pass; more are split, to bound memory."""
@@ -48,7 +48,7 @@ class Stack(nn.Module):
         self._buffer_names = {name: f"buffer_{i}" for i, name in enumerate(named[0])}
         for name, own in self._buffer_names.items():
             self.register_buffer(own, torch.stack([b[name].detach() for b in named]))
-        self._packed = packed_forward(_without_dropout(skeleton))
+        self._packed = packed_stack(_without_dropout(skeleton))
 
     def __len__(self) -> int:
         return len(self.theta_KP)
@@ -57,7 +57,7 @@ class Stack(nn.Module):
         """Return outputs (K, B, O) for inputs (B, *inputs.shape)."""
         leaves = dict(zip(self.layout.names, self.layout.views(self.theta_KP), strict=True))
         if self._packed is not None:
-            return self._packed(leaves, {}, x.expand(len(self), *x.shape), None)
+            return self._packed.outputs(leaves, {}, x.expand(len(self), *x.shape))
         buffers = {name: getattr(self, own) for name, own in self._buffer_names.items()}
         if len(self) == 1:
             first = {name: leaf[0] for name, leaf in leaves.items()}

