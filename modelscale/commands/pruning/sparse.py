@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 USUAL = 0.9
 _STEPS = 3
 """Of the iterative schedule."""
-_HALVINGS = 7
-"""Halvings of the weights at most where the accuracy decides."""
-_ROUNDS = 5
-"""Models that are trained to find the sparsest one within an accuracy budget."""
 
 
 def prune_weights(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
@@ -45,11 +41,14 @@ def prune_weights(bench: Bench, label: str, model: Model, section: Sparse) -> Re
         SpecError: If the criterion scores whole units only, or no weight is above a threshold.
     """
     if section.max_drop is not None:
-        return _within_budget(bench, label, model, section, section.max_drop)
-    return _to_sparsity(bench, label, model, section)
+        from modelscale.commands.pruning.accuracy_budget import weights_within
+
+        return weights_within(bench, label, model, section, section.max_drop)
+    return to_sparsity(bench, label, model, section)
 
 
-def _to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+def to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+    """Make a model as sparse as it says and train it; arguments are as for `prune_weights`."""
     names = masks.prunable(model.network)
     if not names:
         raise bench.shop.assembly.fault("prune", "no linear layer or convolution has weights")
@@ -248,34 +247,3 @@ def _declined(names: list[str], of: int) -> list[dict[str, Any]]:
     if not names:
         return []
     return [{"reason": f"rows are no multiple of {of} long", "layers": names}]
-
-
-def _within_budget(
-    bench: Bench, label: str, model: Model, section: Sparse, budget: float
-) -> Retrained:
-    """Return the sparsest re-trained model that loses no more than the budget."""
-    if not bench.has_validation:
-        raise bench.shop.assembly.fault(
-            "prune.max_drop", "needs a validation part; give `data.split.validation`"
-        )
-    held, lost = 0.0, float(_HALVINGS)
-    best: Retrained | None = None
-    points: list[dict[str, Any]] = []
-    for number in range(_ROUNDS):
-        halvings = (held + lost) / 2
-        sparsity = round(1 - 2.0**-halvings, 4)
-        fixed = section.model_copy(update={"sparsity": sparsity, "max_drop": None})
-        trained = _to_sparsity(bench, f"{label}-{number}", model, fixed)
-        drop = bench.drop(trained.model)
-        within = drop <= budget + 1e-9
-        points.append({"sparsity": sparsity, "drop": drop, "within": within})
-        bench.shop.tell.note(
-            f"{label}-{number}: sparsity {sparsity:.3g} loses {drop:.4g} "
-            f"({'within' if within else 'beyond'} {budget:g})"
-        )
-        held, lost = (halvings, lost) if within else (held, halvings)
-        best = trained if within else best
-    if best is None:
-        bench.shop.tell.warn(f"{label}: no sparse model loses {budget:g} or less")
-        return Retrained(model, 0, {"points": points})
-    return Retrained(best.model, best.step, best.facts | {"points": points})
