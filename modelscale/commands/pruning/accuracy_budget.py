@@ -158,7 +158,8 @@ def _most_halvings(bench: Bench, label: str, model: Model, section: Structured) 
         smallest = {group: ladder.rungs[0] for group, ladder in units.ladders.items()}
         start = cut_model(bench, model, units, smallest)
         aim = Target(macs=1.0)
-        share = measured(bench, start.network, aim) / measured(bench, model.network, aim)
+        share = measured(start.network, bench.example, aim)
+        share /= measured(model.network, bench.example, aim)
         found = start, {"halvings": -math.log2(share)}
         bench.keep(f"{label}-least", *found)
     return float(found[1]["halvings"])

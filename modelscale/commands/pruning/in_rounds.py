@@ -31,7 +31,7 @@ def cut_in_rounds(
     Raises:
         SpecError: If the target cannot be met.
     """
-    whole = measured(bench, model.network, target)
+    whole = measured(model.network, bench.example, target)
     final = target.bound(whole) / whole
     total = bench.epochs(section.retrain)
     rounds = max(1, min(section.rounds, total)) if total else 1
@@ -41,7 +41,7 @@ def cut_in_rounds(
     for number in range(1, rounds + 1):
         name = f"{label}-round-{number}"
         share = _left(section, final, number / rounds)
-        now = measured(bench, model.network, target)
+        now = measured(model.network, bench.example, target)
         aim = Target.model_validate({target.measure: min(1.0, share * whole / now)})
         own = section.model_copy(update={"allocation": allocation})
         start, facts = chosen(bench, name, model, own, aim)

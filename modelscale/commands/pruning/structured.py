@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.pruning.bench import Bench, Retrained
+from modelscale.commands.pruning.feasible import TOLERANCE, nothing_to_cut
 from modelscale.pruning.kinds.structured import Structured
 from modelscale.pruning.section import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from modelscale.commands.assembly import Assembly
+    from modelscale.errors import SpecError
     from modelscale.pruning.allocation import Allocation, Counts, Ladder
     from modelscale.pruning.costs import Costs
     from modelscale.pruning.structure import Structure
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
 
 TRIAL_SHARE = 0.2
 """Share of the epochs that each way of allocating is trained before one is chosen."""
-_TOLERANCE = 1.01
-"""Above a target by no more than this counts as met: counting and timing are no finer."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def units_of(bench: Bench, model: Model, section: Structured) -> Units:
     for declined in structure.declined:
         bench.shop.tell.warn(f"left whole: {', '.join(declined.layers)} ({declined.reason})")
     if not structure.groups:
-        raise bench.shop.assembly.fault("prune", "the network has no units that could go")
+        raise nothing_to_cut(bench.shop.assembly, structure.declined)
     evidence = Evidence(network, structure.groups, bench.batches, model.loss, bench.seed)
     try:
         section.criterion.check(evidence)
@@ -215,22 +216,29 @@ def _counts(
         from modelscale.commands.pruning.latency_target import counts_for_latency
 
         return counts_for_latency(bench, model, units, section, target, allocation)
-    before = measured(bench, model.network, target)
-    bound = _TOLERANCE * target.bound(before)
+    before = measured(model.network, bench.example, target)
+    bound = TOLERANCE * target.bound(before)
     aimed = bound
     for _ in range(10):
         found = shrink(units.ladders, allocation, _fits(units.costs, target, aimed))
         if found is None:
             break
-        real = measured(bench, cut_network(model, units, found), target)
+        real = measured(cut_network(model, units, found), bench.example, target)
         if real <= bound:
             return found
         aimed *= 0.99 * bound / real  # work that the estimate does not see
-    name = target.measure
     smallest = {group: ladder.rungs[0] for group, ladder in units.ladders.items()}
-    least = measured(bench, cut_network(model, units, smallest), target)
-    raise bench.shop.assembly.fault(
-        f"prune.target.{name}",
+    least = measured(cut_network(model, units, smallest), bench.example, target)
+    raise unreachable(bench.shop.assembly, target, least, before)
+
+
+def unreachable(
+    assembly: Assembly, target: Target, least: float, before: float, *, sweep: bool = False
+) -> SpecError:
+    """Return the error about a target below what the smallest widths leave."""
+    name = target.measure
+    return assembly.fault(
+        f"prune.sweep.{name}" if sweep else f"prune.target.{name}",
         f"cannot be met: at least {least:,.0f} of {before:,.0f} {name} are left "
         f"({least / before:.3g}) where every layer keeps its smallest width; a smaller "
         "prune.least or prune.align leaves less",
@@ -244,12 +252,12 @@ def _fits(costs: Costs, target: Target, most: float) -> Callable[[Counts], bool]
     return lambda counts: size * costs.parameters(counts) <= most
 
 
-def measured(bench: Bench, network: nn.Module, target: Target) -> float:
+def measured(network: nn.Module, example: tuple[int, ...], target: Target) -> float:
     """Return what a network has of what a target aims at, other than latency."""
     from modelscale.evaluation.macs import count_macs, parameter_bytes, parameter_count
 
     if target.measure == "macs":
-        return count_macs(network, bench.example)
+        return count_macs(network, example)
     if target.measure == "bytes":
         return parameter_bytes(network)
     return parameter_count(network)
