@@ -15,6 +15,7 @@ import torch
 from fault_harness import Run, fail_everywhere, kill_everywhere, tell
 from fault_programs import SPEC, Told, digest, import_for, program, the_run, write_table
 
+from modelscale.commands.ensemble import ensemble
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.commands.prune import prune
@@ -29,7 +30,24 @@ SECTIONS = {
     "sparse": "prune: {kind: sparse, sparsity: 0.8, retrain: {epochs: 3}}",
     "sequence": "prune: [{kind: low_rank, energy: 0.7, align: 1, retrain: {epochs: 2}},"
     " {kind: structured, allocation: global, retrain: {epochs: 2, distill: 0.5}}]",
+    "iterative": "prune: {target: {macs: 0.4}, align: 1, schedule: iterative,"
+    " allocation: global, retrain: {epochs: 3}}",
+    "sweep": "prune: {sweep: {macs: [0.6, 0.4], criteria: [magnitude, random]}, align: 1,"
+    " retrain: {epochs: 2}}",
+    "budget": "prune: {max_drop: 0.2, align: 1, retrain: {epochs: 2}}",
+    "latency": "prune: {target: {latency: 0.99}, align: 1, retrain: {epochs: 2}}",
 }
+POINTS = {
+    "structured": 10,
+    "sparse": 6,
+    "sequence": 6,
+    "iterative": 6,
+    "sweep": 6,
+    "budget": 6,
+    "latency": 4,
+    "ensemble": 5,
+}
+"""Sampled steps at which each program is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +58,25 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     program("train", table)(folder)
     source = the_run(folder)
     made = {name: pruning(source, table, section) for name, section in SECTIONS.items()}
+    several = folder / "several"
+    several.mkdir()
+    together(table)(several)
+    made["ensemble"] = pruning(the_run(several), table, SECTIONS["structured"])
     for run in made.values():
         import_for(run)
     return made
+
+
+def together(table: Path) -> Callable[[Path], None]:
+    """Return the program that trains an ensemble of two."""
+    text = SPEC.format(path=table) + "ensemble: {kind: average, members: 2}"
+    loaded = load_text(text, "spec.yaml", Experiment)
+
+    def run(folder: Path) -> None:
+        words = ("modelscale", "ensemble", "spec.yaml")
+        ensemble(Request("ensemble", loaded, "spec", folder / "runs", words, threads=1), Told())
+
+    return run
 
 
 def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
@@ -66,24 +100,28 @@ def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
 def digest_without_times(folder: Path) -> Mapping[str, str]:
     """Return the digest of a run without what was timed."""
     found = dict(digest(folder))
-    found.pop("latency.json", None)
+    found = {name: value for name, value in found.items() if not _is_timed(name)}
     record = json.loads((the_run(folder) / "run.json").read_bytes())
     text = json.dumps(_without_times(record["result"]), sort_keys=True)
     found["run.json"] = hashlib.sha256(text.encode()).hexdigest() + record["status"]
     return found
 
 
+def _is_timed(name: str) -> bool:
+    """Return whether a file is about times, or has them beside what was computed."""
+    return name.startswith("latency") or name in {"points.csv", "plots/pareto.svg"}
+
+
 def _without_times(value: Any) -> Any:
     times = {"latency_ms", "latency_by_runtime_ms", "speedup", "verdict", "seconds", "source"}
+    times |= {"ms_1", "ms_128", "speedup_1", "speedup_128"}
     if isinstance(value, dict):
         return {k: _without_times(v) for k, v in value.items() if k not in times}
     return [_without_times(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "at_most"), [("structured", 10), ("sparse", 6), ("sequence", 6)]
-)
+@pytest.mark.parametrize(("name", "at_most"), list(POINTS.items()))
 def test_pruning_killed_twice_ends_like_an_undisturbed_one(
     programs: dict[str, Run], name: str, at_most: int
 ) -> None:
