@@ -157,6 +157,8 @@ class TestKinds:
         words = ("--kind", "sparse", "--target", "pattern=2:4", "--name", "pattern")
         result = cli(folder, "prune", "digits", *words, *QUICK, "--json")
         assert result.code == 0, result.err
+        kernels = result.document["steps"][0]["kernels"]
+        assert kernels["used"] or kernels["why"].startswith("no CUDA device")
         model = model_at(folder / result.document["run"])
         for layer in model.network.modules():
             if isinstance(layer, torch.nn.Linear) and layer.in_features % 4 == 0:

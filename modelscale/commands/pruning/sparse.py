@@ -64,6 +64,8 @@ def to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retr
     facts = _facts(made, section, names) | {"retrain": trained.facts}
     if section.pattern is not None:
         facts |= _pattern_facts(made, section.pattern, names)
+        if section.pattern == "2:4":
+            facts["kernels"] = _kernels(bench, made)
     return Retrained(made, trained.step, facts)
 
 
@@ -247,3 +249,37 @@ def _declined(names: list[str], of: int) -> list[dict[str, Any]]:
     if not names:
         return []
     return [{"reason": f"rows are no multiple of {of} long", "layers": names}]
+
+
+def _kernels(bench: Bench, model: Model) -> dict[str, Any]:
+    """Return how fast a card's 2:4 kernels are beside its dense ones; or why there are none.
+
+    Measured where the run trains, in half precision, with as many examples as go in a batch.
+    """
+    import json
+
+    from modelscale.commands.pruning.timing import speedup, timed
+    from modelscale.pruning.semi_structured import accelerated
+
+    path = bench.shop.run.path / "latency-pattern.json"
+    if not path.is_file():
+        device = bench.shop.assembly.device
+        found = accelerated(model.network, bench.batches[0][0], device)
+        facts: dict[str, Any]
+        if isinstance(found, str):
+            facts = {"used": False, "why": found}
+        else:
+            dense, sparse = found.dense, found.sparse
+            calls: dict[str, Callable[[Tensor], Tensor]] = {
+                "dense": lambda x: dense(x.half()),
+                "sparse": lambda x: sparse(x.half()),
+            }
+            turns = timed(calls, bench.example, device=device)
+            times = {
+                str(batch): speedup(ms, turns["sparse"][batch]).to_json()
+                for batch, ms in turns["dense"].items()
+            }
+            facts = {"used": True, "layers": list(found.layers), "over_dense_half": times}
+        bench.shop.run.write(path.name, json.dumps(facts).encode())
+    stored: dict[str, Any] = json.loads(path.read_bytes())
+    return stored
