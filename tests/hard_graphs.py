@@ -1,7 +1,7 @@
 """Networks whose graphs are hard to prune: a zoo for tests and `benchmarks/prune_graphs.py`.
 
-Each is small, complete and built anew by every call. `hard_graphs_images.py` and
-`hard_graphs_sequences.py` hold the networks.
+Each is small, complete and built anew by every call. `hard_graphs_images.py`,
+`hard_graphs_layers.py` and `hard_graphs_sequences.py` hold the networks.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def texts(batch: int) -> tuple[Tensor, ...]:
 def zoo() -> list[HardGraph]:
     """Return all networks."""
     from hard_graphs_images import IMAGES
+    from hard_graphs_layers import LAYERS
     from hard_graphs_sequences import SEQUENCES
 
-    return [*IMAGES, *SEQUENCES]
+    return [*IMAGES, *LAYERS, *SEQUENCES]

@@ -3,6 +3,8 @@
 import gc
 import json
 import sys
+import tomllib
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -139,6 +141,12 @@ class TestDoctor:
 
     def test_table(self, cli):
         assert "modelscale" in cli("doctor")[1]
+
+    def test_every_extra_of_the_package_is_looked_for(self, cli):
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+        extras = tomllib.loads(text)["project"]["optional-dependencies"]
+        found = {f["what"] for f in json.loads(cli("doctor", "--json")[1])["findings"]}
+        assert found >= {f"extra {name}" for name in extras if name not in {"dev", "bench"}}
 
 
 def read_1_2(text):

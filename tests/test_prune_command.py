@@ -94,6 +94,7 @@ class TestOtherCommands:
         "words",
         [
             ("evaluate", "digits-pruned"),
+            ("predict", "digits-pruned", "--data", "digits", "-o", "answers.csv"),
             ("profile", "digits-pruned", "--seconds", "0.01"),
             ("export", "digits-pruned", "--to", "torch-export", "--seconds", "0.01"),
             ("runs", "show", "digits-pruned"),
@@ -117,6 +118,16 @@ class TestOtherCommands:
         shutil.copytree(run, target, symlinks=True)
         result = cli(alone, *words)
         assert result.code == 0, result.err
+
+    def test_report_shows_both_sides_and_the_widths(self, folder, pruned):
+        pytest.importorskip("matplotlib")
+        assert cli(folder, "report", "digits-pruned", "-o", "pruned.html").code == 0
+        page = (folder / "pruned.html").read_text()
+        for words in ("Before and after", "bytes on disk", "What each layer keeps"):
+            assert words in page
+        assert f"{pruned['after']['parameters']:,}" in page
+        units = pruned["steps"][0]["units"]
+        assert all(f"{name}: {n} of {whole}" in page for name, (n, whole) in units.items())
 
     def test_ensemble_takes_it_beside_the_original(self, folder, pruned):
         result = cli(folder, "ensemble", "runs/digits", "runs/digits-pruned", "-q")
@@ -146,6 +157,8 @@ class TestKinds:
         words = ("--kind", "sparse", "--target", "pattern=2:4", "--name", "pattern")
         result = cli(folder, "prune", "digits", *words, *QUICK, "--json")
         assert result.code == 0, result.err
+        kernels = result.document["steps"][0]["kernels"]
+        assert kernels["used"] or kernels["why"].startswith("no CUDA device")
         model = model_at(folder / result.document["run"])
         for layer in model.network.modules():
             if isinstance(layer, torch.nn.Linear) and layer.in_features % 4 == 0:
@@ -179,18 +192,49 @@ class TestKinds:
             found = cli(folder, "evaluate", run / "points" / point["point"], "--json")
             value = found.document["metrics"]["test"]["accuracy"]["value"]
             assert value == pytest.approx(point["test_accuracy"])
+        page = folder / "sweep.html"
+        assert cli(folder, "report", "sweep", "-o", page).code == 0
+        assert page.read_text().count("accuracy against") >= 4  # MACs, bytes, two latencies
         cohorts = json.loads((run / "cohorts-00-structured.json").read_bytes())["cohorts"]
         assert [sorted(c) for c in sorted(cohorts)] in ([[0, 1], [2, 3]], [[0], [1], [2], [3]])
 
     @pytest.mark.slow
     def test_budget_finds_a_smaller_model_within_it(self, folder):
-        words = ("--max-drop", "0.05", "--name", "budget", *QUICK, "--set", "prune.align=1")
+        words = ("--max-drop", "0.1", "--name", "budget", *QUICK, "--set", "prune.align=1")
         result = cli(folder, "prune", "digits", *words, "--json")
         assert result.code == 0, result.err
-        points = result.document["steps"][0]["points"]
-        best = [point for point in points if point["within"]]
-        assert all(point["drop"] <= 0.05 for point in best)
+        (step,) = result.document["steps"]
+        best = [point for point in step["points"] if point["within"]]
+        assert best
+        assert all(point["drop"] < point["bound"] <= 0.1 for point in best)
+        assert step["promise"]["bound"] == next(p["bound"] for p in best if p["picked"])
+        assert step["promise"]["text"] in result.err
         assert result.document["after"]["macs"] < result.document["before"]["macs"]
+
+    @pytest.mark.slow
+    def test_sparse_budget_that_nothing_meets_removes_nothing(self, folder):
+        words = ("--kind", "sparse", "--max-drop", "0", "--name", "strict")
+        untrained = ("--set", "prune.retrain.epochs=0", "--threads", "1")
+        result = cli(folder, "prune", "digits", *words, *untrained, "--json")
+        assert result.code == 0, result.err
+        assert "nothing was removed" in result.document["steps"][0]["promise"]["text"]
+        assert result.document["after"]["metrics"] == result.document["before"]["metrics"]
+
+    @pytest.mark.parametrize("schedule", ["iterative", "gradual"])
+    def test_rounds_end_at_the_target_with_as_many_epochs_in_all(self, folder, schedule):
+        words = ("--target", "parameters=0.3", "--set", f"prune.schedule={schedule}")
+        more = ("--set", "prune.align=1", "--set", "prune.allocation=uniform")
+        result = cli(
+            folder, "prune", "digits", *words, *more, *QUICK, "--name", schedule, "--json"
+        )
+        assert result.code == 0, result.err
+        (step,) = result.document["steps"]
+        assert sum(r["retrain"]["epochs"] for r in step["rounds"]) == 2
+        sizes = [result.document[side]["parameters"] for side in ("before", "after")]
+        assert 0.2 < sizes[1] / sizes[0] <= 0.303
+        left = step["rounds"][0]["left"]
+        assert left == pytest.approx(0.3**0.5 if schedule == "iterative" else 1 - 0.7 * 7 / 8)
+        assert len(model_at(folder / result.document["run"]).edits) == 2
 
     @pytest.mark.slow
     def test_int8_follows_and_is_proved(self, folder, monkeypatch):
@@ -212,7 +256,59 @@ class TestKinds:
         assert result.code == 0, result.err
 
 
+@pytest.fixture(scope="module")
+def answered(folder):
+    """Return the document of the pruning of an ensemble of two."""
+    section = "ensemble={kind: average, members: 2}"
+    words = ("--set", section, "--name", "both", "--set", "train.epochs=2", "-q")
+    made = cli(folder, "ensemble", "runs/digits/latest/spec.resolved.yaml", *words)
+    assert made.code == 0, made.err
+    words = ("--target", "parameters=0.5", "--set", "prune.allocation=uniform")
+    result = cli(folder, "prune", "both", *words, *QUICK, "--json")
+    assert result.code == 0, result.err
+    return result.document
+
+
+class TestEnsembles:
+    def test_every_member_is_cut_and_they_answer_together_as_before(self, folder, answered):
+        from modelscale.training.ensemble_artifact import load_members, load_predictor
+
+        files = read_checkpoint(find_checkpoint(folder / answered["run"])).files
+        members = load_members(files)
+        assert len(members) == 2
+        assert [step["member"] for step in answered["steps"]] == ["member-00", "member-01"]
+        assert all(model.edits for model in members)
+        whole = load_predictor(files)
+        x = torch.rand(3, *whole.inputs.shape)
+        mean = sum(model.predictions(x) for model in members) / 2
+        assert torch.allclose(whole.predictions(x), mean, atol=0.2)  # but for the temperature
+        assert torch.equal(whole.predictions(x).argmax(1), mean.argmax(1))
+        assert answered["after"]["parameters"] <= 0.51 * answered["before"]["parameters"]
+        assert answered["after"]["file_bytes"] < answered["before"]["file_bytes"]
+
+    def test_other_commands_take_it(self, folder, answered):
+        evaluated = cli(folder, "evaluate", "both-pruned", "--json")
+        found = evaluated.document["metrics"]["test"]["accuracy"]["value"]
+        assert found == answered["metrics"]["test"]["accuracy"]["value"]
+        assert cli(folder, "profile", "both-pruned", "--seconds", "0.01").code == 0
+
+    def test_a_sweep_and_initial_weights_are_for_one_model(self, folder, answered):
+        result = cli(folder, "prune", "both", "--sweep", "0.5", "-q")
+        assert (result.code, "this is an ensemble" in result.err) == (78, True)
+        words = ("--set", "prune={kind: structured, retrain: {rewind: weights}}")
+        assert cli(folder, "prune", "both", *words, "-q").code == 78
+
+
 class TestFaults:
+    def test_what_is_impossible_begins_no_run(self, folder):
+        for words in (
+            ("--target", "macs=0.00001"),
+            ("--sweep", "0.5,0.00001"),
+            ("--criterion", "batch_norm_scale"),
+        ):
+            assert cli(folder, "prune", "digits", *words, "--name", "no", "-q").code == 78
+        assert not (folder / "runs" / "no").exists()
+
     @pytest.mark.parametrize(
         ("words", "code", "message"),
         [

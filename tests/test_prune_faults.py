@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pytest
 import torch
 from fault_harness import Run, fail_everywhere, kill_everywhere, tell
 from fault_programs import SPEC, Told, digest, import_for, program, the_run, write_table
+from torch import nn
 
+from modelscale.commands.ensemble import ensemble
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.commands.prune import prune
-from modelscale.commands.pruning import timing
+from modelscale.commands.pruning import accuracy_budget, latency_target, timing
 from modelscale.commands.trained_model import open_model
+from modelscale.evaluation.macs import count_macs
 from modelscale.spec.loader import load_text
 
 pytestmark = pytest.mark.timeout(1800)
@@ -29,7 +32,24 @@ SECTIONS = {
     "sparse": "prune: {kind: sparse, sparsity: 0.8, retrain: {epochs: 3}}",
     "sequence": "prune: [{kind: low_rank, energy: 0.7, align: 1, retrain: {epochs: 2}},"
     " {kind: structured, allocation: global, retrain: {epochs: 2, distill: 0.5}}]",
+    "iterative": "prune: {target: {macs: 0.4}, align: 1, schedule: iterative,"
+    " allocation: global, retrain: {epochs: 3}}",
+    "sweep": "prune: {sweep: {macs: [0.6, 0.4], criteria: [magnitude, random]}, align: 1,"
+    " retrain: {epochs: 2}}",
+    "budget": "prune: {max_drop: 0.2, align: 1, retrain: {epochs: 2}}",
+    "latency": "prune: {target: {latency: 0.5}, align: 1, retrain: {epochs: 2}}",
 }
+POINTS = {
+    "structured": 10,
+    "sparse": 6,
+    "sequence": 6,
+    "iterative": 4,
+    "sweep": 4,
+    "budget": 4,
+    "latency": 3,
+    "ensemble": 4,
+}
+"""Sampled steps at which each program is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +60,34 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     program("train", table)(folder)
     source = the_run(folder)
     made = {name: pruning(source, table, section) for name, section in SECTIONS.items()}
+    several = folder / "several"
+    several.mkdir()
+    together(table)(several)
+    made["ensemble"] = pruning(the_run(several), table, SECTIONS["structured"])
     for run in made.values():
         import_for(run)
     return made
 
 
-def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
-    """Return the program that prunes a run's model."""
-    loaded = load_text(SPEC.format(path=table) + section, "spec.yaml", Experiment)
+def together(table: Path) -> Callable[[Path], None]:
+    """Return the program that trains an ensemble of two."""
+    text = SPEC.format(path=table) + "ensemble: {kind: average, members: 2}"
+    loaded = load_text(text, "spec.yaml", Experiment)
 
     def run(folder: Path) -> None:
+        words = ("modelscale", "ensemble", "spec.yaml")
+        ensemble(Request("ensemble", loaded, "spec", folder / "runs", words, threads=1), Told())
+
+    return run
+
+
+def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
+    """Return the program that prunes a run's model."""
+    text, fixed = SPEC.format(path=table) + section, ("train.cohort=2",)
+    loaded = load_text(text, "spec.yaml", Experiment, fixed)  # else it is measured
+
+    def run(folder: Path) -> None:
+        latency_target.timed = accuracy_budget.timed = by_work  # type: ignore[assignment]
         timing.TURNS, timing.SECONDS = 1, 0.0  # nobody looks at the times
         sys.modules["onnxruntime"] = None  # type: ignore[assignment]
         torch.set_num_threads(1)
@@ -63,27 +101,39 @@ def pruning(source: Path, table: Path, section: str) -> Callable[[Path], None]:
     return run
 
 
+def by_work(
+    calls: Mapping[str, nn.Module], example: tuple[int, ...], batches: Sequence[int], **_: Any
+) -> dict[str, dict[int, list[float]]]:
+    """Return times in proportion to the work, so that they are the same every time."""
+    work = {name: float(count_macs(network, example)) for name, network in calls.items()}
+    return {name: {batch: [work[name]] * 5 for batch in batches} for name in calls}
+
+
 def digest_without_times(folder: Path) -> Mapping[str, str]:
     """Return the digest of a run without what was timed."""
     found = dict(digest(folder))
-    found.pop("latency.json", None)
+    found = {name: value for name, value in found.items() if not _is_timed(name)}
     record = json.loads((the_run(folder) / "run.json").read_bytes())
     text = json.dumps(_without_times(record["result"]), sort_keys=True)
     found["run.json"] = hashlib.sha256(text.encode()).hexdigest() + record["status"]
     return found
 
 
+def _is_timed(name: str) -> bool:
+    """Return whether a file is about times, or has them beside what was computed."""
+    return name.startswith("latency") or name in {"points.csv", "plots/pareto.svg"}
+
+
 def _without_times(value: Any) -> Any:
     times = {"latency_ms", "latency_by_runtime_ms", "speedup", "verdict", "seconds", "source"}
+    times |= {"ms_1", "ms_128", "speedup_1", "speedup_128"}
     if isinstance(value, dict):
         return {k: _without_times(v) for k, v in value.items() if k not in times}
     return [_without_times(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "at_most"), [("structured", 10), ("sparse", 6), ("sequence", 6)]
-)
+@pytest.mark.parametrize(("name", "at_most"), list(POINTS.items()))
 def test_pruning_killed_twice_ends_like_an_undisturbed_one(
     programs: dict[str, Run], name: str, at_most: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import sys
 
 import numpy as np
 import pytest
@@ -41,6 +42,14 @@ every_cuttable_graph = pytest.mark.parametrize("graph", CUTTABLE)
 # Their statistics over twice the same values are those of the values.
 UNMOVED_BY_COPIES = {"layer_norm", "rms_norm", "group_norm", "mean", "amax", "amin"}
 PRODUCTS = {"scaled_dot_product_attention", "matmul", "bmm", "einsum"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_fallback():
+    """What does not export is declined; `test_prune_fallback.py` is about the other way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torch_pruning", None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

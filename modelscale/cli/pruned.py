@@ -45,6 +45,10 @@ def show_pruned(result: Pruned, console: Console) -> None:
     _show_int8(document, console)
     for step in document["steps"]:
         _show_points(step.get("points", []), console)
+        if "promise" in step:
+            (console.note if step["promise"]["bound"] is not None else console.warn)(
+                step["promise"]["text"]
+            )
         for place in step.get("left_whole", []):
             console.warn(f"left whole: {', '.join(place['layers'])} ({place['reason']})")
         if step.get("rewritten"):
@@ -118,12 +122,17 @@ def _show_points(points: list[dict[str, Any]], console: Console) -> None:
         return
     console.data("")
     if "point" not in points[0]:  # of a budget
-        size = next(key for key in points[0] if key not in {"drop", "within"})
+        size = next(iter(points[0]))
         rows = [
-            [f"{p[size]:.4g}", f"{p['drop']:+.4g}", "yes" if p["within"] else "no"]
+            [
+                f"{p[size]:.4g}",
+                f"{p['drop']:+.4g}",
+                "–" if p["bound"] is None else f"{p['bound']:+.4g}",
+                ("yes" if p["within"] else "no") + (", taken" if p["picked"] else ""),
+            ]
             for p in points
         ]
-        console.table([size, "lost on validation", "within"], rows)
+        console.table([size, "lost on validation", "at most", "within"], rows)
         return
     rows = [
         [

@@ -21,7 +21,19 @@ from modelscale.errors import ModelscaleError
 Verdict = Literal["ok", "missing", "bad"]
 
 _CORE = ("torch", "optuna", "pydantic", "numpy", "safetensors", "pyyaml", "typer", "rich")
-_EXTRAS = {"images": "PIL", "parquet": "pyarrow", "sklearn": "sklearn"}
+_EXTRAS = {
+    "executorch": ("executorch",),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "images": ("PIL",),
+    "parquet": ("pyarrow",),
+    "postgres": ("psycopg",),
+    "prune-fallback": ("torch_pruning",),
+    "report": ("matplotlib",),
+    "sklearn": ("sklearn",),
+    "text": ("tokenizers",),
+    "tuning": ("cmaes", "greenlet", "scipy"),
+}
+"""Modules of each extra of the package; a test compares them with `pyproject.toml`."""
 _LOW_DISK_BYTES = 1 << 30
 _SLOW_FSYNC_MS = 100.0
 _FSYNCS = 5
@@ -94,11 +106,13 @@ def _devices() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, module in _EXTRAS.items():
-        if importlib.util.find_spec(module) is not None:
-            yield Finding(f"extra {extra}", "ok", f"{module} is there")
+    for extra, modules in _EXTRAS.items():
+        absent = [module for module in modules if importlib.util.find_spec(module) is None]
+        if not absent:
+            verb = "is" if len(modules) == 1 else "are"
+            yield Finding(f"extra {extra}", "ok", f"{', '.join(modules)} {verb} there")
         else:
-            remedy = f"for it: pip install 'modelscale[{extra}]'"
+            remedy = f"no {', '.join(absent)}; for it: pip install 'modelscale[{extra}]'"
             yield Finding(f"extra {extra}", "missing", remedy)
 
 

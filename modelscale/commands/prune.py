@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.ensembling.workshop import Workshop
 from modelscale.commands.launching import Request, opened, prepare, run_digest
-from modelscale.commands.pruning.bench import Bench, Retrained
+from modelscale.commands.pruning.bench import Bench, Finder
+from modelscale.commands.pruning.ensembles import check_members
+from modelscale.commands.pruning.feasible import check_possible
+from modelscale.commands.pruning.steps import all_steps
 from modelscale.commands.telling import Listener
-from modelscale.commands.trained_model import TrainedModel, shown
-from modelscale.errors import DataError, Diverged, UsageError
+from modelscale.commands.trained_model import TrainedModel
+from modelscale.errors import DataError, Diverged
 from modelscale.pruning.kinds.base import PruneSpec
-from modelscale.pruning.kinds.depthwise_separable import DepthwiseSeparable
 from modelscale.pruning.kinds.int8 import Int8
-from modelscale.pruning.kinds.low_rank import LowRank
 from modelscale.pruning.kinds.sparse import Sparse
 from modelscale.pruning.kinds.structured import Structured
+from modelscale.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from modelscale.commands.assembly import Assembly
-    from modelscale.runs.folder import RunFolder
     from modelscale.training.artifact import Model
 
 _GATE_FAILED = 3
@@ -63,28 +65,34 @@ def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
         Diverged: If training again diverged.
         SpecError: If the section does not fit the model.
         TryAgain: If the run was interrupted; its state is saved.
-        UsageError: If the checkpoint is an ensemble.
+        UsageError: If it is an ensemble whose members alone are none.
     """
-    from modelscale.training.ensemble_artifact import is_ensemble
+    from modelscale.training.ensemble_artifact import is_ensemble, load_members
 
     section = request.experiment.prune
     assert section is not None
-    if is_ensemble(source.checkpoint.files):
-        raise UsageError(
-            f"{shown(source.checkpoint.path)}: is an ensemble; prune its members or the model "
-            "that `ensemble --distill` makes"
-        )
     assembly = prepare(request, tell)
-    _check(assembly, source)
-    _check_steps(assembly, source, section)
+    several = is_ensemble(source.checkpoint.files)
+    models = load_members(source.checkpoint.files) if several else (source.model,)
+    for model in models:
+        _check(assembly, model, source.fold)
+        _check_steps(assembly, model, section)
+    if several:
+        check_members(assembly, source, section)
     own = run_digest(request, assembly.loaded.raw.fingerprint)
     digest = hashlib.sha256(f"{own}\n{source.checkpoint.sha256}".encode()).hexdigest()
+    units = Finder()
+    name = request.experiment.name or request.stem
+    if request.new or not RunFolder.exists(request.root, name, digest):
+        data = assembly.replica(source.fold, assembly.experiment.seed).data
+        check_possible(assembly, models[0], data, section, units)
     with opened(request, assembly, digest, tell) as (run, stop):
         if run.finished:
             return _reported(run)
         shop = Workshop(run, assembly, stop, tell)
         try:
-            document = _made(Bench(shop, source.model, source.fold), section, source)
+            bench = Bench(shop, source.model, source.fold, units=units)
+            document = _made(bench, section, source, several=several)
         finally:
             shop.close()
         run.finish("done", document)
@@ -97,9 +105,8 @@ def _reported(run: RunFolder) -> Pruned:
     return Pruned(run.path, run.record.result)
 
 
-def _check(assembly: Assembly, source: TrainedModel) -> None:
+def _check(assembly: Assembly, model: Model, fold: int) -> None:
     """Raise DataError where the data is other than the model was trained on."""
-    model, fold = source.model, source.fold
     raw = assembly.loaded.raw
     if raw.fingerprint != model.fingerprint:
         raise DataError(
@@ -116,12 +123,12 @@ def _check(assembly: Assembly, source: TrainedModel) -> None:
         )
 
 
-def _check_steps(assembly: Assembly, source: TrainedModel, section: PruneSpec) -> None:
+def _check_steps(assembly: Assembly, model: Model, section: PruneSpec) -> None:
     """Raise where a step cannot follow what was done to the model before, or lacks an extra."""
     from modelscale.models.edits.sparse import Sparse as SparseEdit
 
     steps = section.parts()
-    was_sparse = any(isinstance(edit, SparseEdit) for edit in source.model.edits)
+    was_sparse = any(isinstance(edit, SparseEdit) for edit in model.edits)
     if was_sparse and any(not isinstance(step, (Sparse, Int8)) for step in steps):
         raise assembly.fault("prune", "a sparse model can only become sparser, or int8")
     needs_onnx = any(
@@ -139,40 +146,21 @@ def _by_time(step: Structured) -> bool:
     return step.target is not None and step.target.measure == "latency"
 
 
-def _made(bench: Bench, section: PruneSpec, source: TrainedModel) -> dict[str, Any]:
+def _made(
+    bench: Bench, section: PruneSpec, source: TrainedModel, *, several: bool
+) -> dict[str, Any]:
     """Do all steps and return the document."""
+    from modelscale.commands.pruning.ensembles import prune_members
     from modelscale.commands.pruning.finishing import finished
+    from modelscale.training.artifact import dump_network
 
     # Before anything is computed: sums depend on the number of threads, and so do times.
     bench.shop.plan("retrain", [bench.replica])
-    model, total, steps = source.model, 0, []
-    for number, step in enumerate(section.parts()):
-        if isinstance(step, Int8):
-            continue  # of the finished model
-        label = f"{number:02d}-{step.own_kind()}"
-        done = _done(bench, label, model, step)
-        bench.keep(f"{label}-done", done.model, done.facts, total + done.step)
-        model, total = done.model, total + done.step
-        steps.append({"kind": step.own_kind(), **done.facts})
+    files: Mapping[str, bytes]
+    if several:
+        files, step, steps = prune_members(bench.shop, source, section)
+    else:
+        made = all_steps(bench, section)
+        files, step, steps = dump_network(made.model), made.step, made.steps
     last = section.parts()[-1]
-    return finished(
-        bench, model, source, steps, total, last if isinstance(last, Int8) else None
-    )
-
-
-def _done(bench: Bench, label: str, model: Model, step: PruneSpec) -> Retrained:
-    """Do one step."""
-    if isinstance(step, Structured):
-        from modelscale.commands.pruning.structured import prune_units
-
-        return prune_units(bench, label, model, step)
-    if isinstance(step, Sparse):
-        from modelscale.commands.pruning.sparse import prune_weights
-
-        return prune_weights(bench, label, model, step)
-    from modelscale.commands.pruning.rewriting import factorise, separate
-
-    if isinstance(step, LowRank):
-        return factorise(bench, label, model, step)
-    assert isinstance(step, DepthwiseSeparable), step.own_kind()
-    return separate(bench, label, model, step)
+    return finished(bench, files, source, steps, step, last if isinstance(last, Int8) else None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelscale.pruning.surgery import CannotCut, alike, cut, fine_outputs, roughen
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from modelscale.pruning.graph.units import Group
     from modelscale.pruning.structure import Structure
@@ -78,5 +78,17 @@ def _holds(network: nn.Module, structure: Structure, groups: tuple[Group, ...]) 
             cut(twin, structure, every_other)
     except CannotCut:
         return False
-    before, after = (fine_outputs(n, structure.examples) for n in (twin, smaller))
-    return alike(before, after)
+    return all(
+        alike(*(fine_outputs(n, inputs) for n in (twin, smaller)))
+        for inputs in _inputs(structure)
+    )
+
+
+def _inputs(structure: Structure) -> list[tuple[Tensor, ...]]:
+    """Return what both are compared on: where values may choose the way, several."""
+    if structure.traced is not None:
+        return [structure.examples]
+    return [
+        tuple(x * factor if x.is_floating_point() else x for x in structure.examples)
+        for factor in (1, -1, 10, 0)
+    ]

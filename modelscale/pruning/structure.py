@@ -42,8 +42,8 @@ class Structure:
         groups: Units that are alike, in the network's order.
         declined: What is left whole since an operator is not understood, and why.
         examples: Inputs that the network was followed with.
-        traced: What cuts are worked out from; None where the network does not export, which
-            has no groups then.
+        traced: What cuts are worked out from; None where the network does not export, whose
+            groups, if any, are those of `fallback.py`.
     """
 
     groups: tuple[Group, ...]
@@ -76,7 +76,8 @@ def find_units(
     """Return what can be removed from a network, by following its exported graph.
 
     Inputs and outputs keep their shapes. An operator that is not known keeps everything that
-    it touches whole and is named in `declined`, as is a network that cannot be exported.
+    it touches whole and is named in `declined`. A network that cannot be exported is followed
+    by Torch-Pruning, where that is installed, and always tried out.
 
     Args:
         network: Any module; it is left as it is.
@@ -87,21 +88,18 @@ def find_units(
             what turns out wrong.
     """
     from modelscale.models.modules.exported import export_graph
+    from modelscale.pruning.fallback import fallback_units
     from modelscale.pruning.graph.analysis import follow
-    from modelscale.pruning.graph.units import Declined, find
+    from modelscale.pruning.graph.units import find
     from modelscale.pruning.proof import proved
 
     try:
         graph = export_graph(network, examples)
     except ValueError as error:
-        layers = tuple(name for name, module in network.named_modules() if _has_weights(module))
-        return Structure((), (Declined(str(error), layers),), examples)
+        groups, declined = fallback_units(network, examples, str(error))
+        return proved(network, Structure(groups, declined, examples))
     flow, weights = follow(graph, attention)
     found = find(flow, weights)
     traced = Traced(graph, flow, weights, found.roots)
     structure = Structure(found.groups, found.declined, examples, traced)
     return proved(network, structure) if prove else structure
-
-
-def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None

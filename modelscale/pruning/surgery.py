@@ -65,9 +65,11 @@ def cut(
     from modelscale.pruning.sizes import possible_settings
 
     smaller = copy.deepcopy(network)
-    if structure.traced is None or not keep:
-        _check(structure, keep)
+    _check(structure, keep)
+    if not keep:
         return CutNetwork(smaller, Cut())
+    if structure.traced is None:
+        return _cut_by_members(smaller, structure, keep)
     traced = structure.traced
     remains = _remains(structure, traced, keep)
     kept, changes = _kept(traced, remains), changes_of(traced.graph, remains)
@@ -88,6 +90,39 @@ def cut(
         raise CannotCut("sizes are written into the network's code, the batch size as well")
     rewriting = Rewriting(inputs=_described(structure.examples), changes=changes)
     return CutNetwork(graph.eval(), Cut(kept=kept, rewriting=rewriting))
+
+
+def _cut_by_members(
+    network: nn.Module, structure: Structure, keep: Mapping[str, Sequence[int]]
+) -> CutNetwork:
+    """Cut a network without a graph: by what its groups say, run by its own code."""
+    import numpy as np
+    import torch
+
+    from modelscale.models.edits.cut import Cut, Kept
+    from modelscale.models.modules.slicing import assign, named_tensors, positions_of
+    from modelscale.models.modules.slicing import slice_tensors as sliced
+
+    stays: dict[tuple[str, int], np.ndarray] = {}
+    tensors = named_tensors(network)
+    for name, units in keep.items():
+        for member in structure.group(name).members:
+            size = tensors[member.tensor].shape[member.dim]
+            mask = stays.setdefault((member.tensor, member.dim), np.ones(size, dtype=bool))
+            mask &= (member.owner < 0) | np.isin(member.owner, np.asarray(units))
+    kept = tuple(
+        Kept(positions=positions_of(mask.tolist()), tensors=(f"{tensor}:{dim}",))
+        for (tensor, dim), mask in stays.items()
+        if not mask.all()
+    )
+    sliced(network, kept)
+    assign(network, {})
+    try:
+        with torch.no_grad():
+            network(*structure.examples)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise CannotCut(f"what is left does not run: {error}") from error
+    return CutNetwork(network, Cut(kept=kept))
 
 
 def _check(structure: Structure, keep: Mapping[str, Sequence[int]]) -> None:

@@ -299,6 +299,9 @@ class TradeOff:
         connected: Whether the front is one of these two objectives alone, so that what lies
             between its points can be drawn.
         caption: What to see in it.
+        y_low: Lower ends of the intervals of y; empty where there are none.
+        y_high: Upper ends.
+        of: What the points are.
     """
 
     title: str
@@ -315,9 +318,14 @@ class TradeOff:
     log_y: bool = False
     connected: bool = True
     caption: str = ""
+    y_low: Numbers = ()
+    y_high: Numbers = ()
+    of: str = "trials"
 
     def __post_init__(self) -> None:
         assert len(self.x) == len(self.y), self.title
+        assert len(self.y_low) == len(self.y_high)
+        assert len(self.y_low) in {0, len(self.y)}
 
 
 @dataclass(frozen=True)

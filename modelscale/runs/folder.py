@@ -126,6 +126,12 @@ class RunFolder:
         return cls.open_or_create(root, name, digest, spec_text, resolved, command, new=True)
 
     @classmethod
+    def exists(cls, root: Path, name: str, digest: str) -> bool:
+        """Return whether there is a run of this digest, finished or not."""
+        known = _known_runs(name_folder(root, name), None)
+        return any(record.digest == digest for _, record in known)
+
+    @classmethod
     def _take(cls, path: Path) -> Self:
         """Open a run, with its lock if it is unfinished."""
         record = read_record(path)

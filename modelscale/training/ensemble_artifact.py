@@ -109,18 +109,14 @@ def load_predictor(files: Mapping[str, bytes]) -> Model:
     if not is_ensemble(files):
         return load_model(files)
     try:
-        facts: dict[str, Any] = json.loads(files[FACTS])
-        members = load_members(files)
-        tensors = load(files[WEIGHTS])
-        made, task = facts["combination"], facts["task"]
-        combination = rebuilt(made["kind"], task, _below(tensors, "combination."))
+        members, made = load_members(files), blueprint_of(files)
         network = EnsembleNetwork(
             [Trained(model.network, model.loss) for model in members],
-            combination,
-            int(made["group"]),
-            float(made["temperature"]),
+            made.combination,
+            made.group,
+            made.temperature,
         )
-        first, targets = members[0], int(facts["targets"])
+        first, targets, task = members[0], made.targets, made.task
         _check_answers(network.eval(), first.inputs, targets)
         return Model(
             spec=first.spec,
@@ -137,6 +133,21 @@ def load_predictor(files: Mapping[str, bytes]) -> Model:
         raise DataError(f"{FACTS}: not an ensemble that can be built: {lines[0]}") from None
     except SafetensorError as error:
         raise DataError(f"{WEIGHTS}: damaged: {error}") from None
+
+
+def blueprint_of(files: Mapping[str, bytes]) -> Blueprint:
+    """Return what makes the members of an ensemble's files an ensemble.
+
+    Raises:
+        KeyError: If something of it is missing.
+        ValueError: If there is no such combination.
+    """
+    facts: dict[str, Any] = json.loads(files[FACTS])
+    made, task = facts["combination"], facts["task"]
+    tensors = _below(load(files[WEIGHTS]), "combination.")
+    combination = rebuilt(made["kind"], task, tensors)
+    group, temperature = int(made["group"]), float(made["temperature"])
+    return Blueprint(combination, group, temperature, task, int(facts["targets"]))
 
 
 def kind_of(model: Model) -> str:

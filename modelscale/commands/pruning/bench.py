@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from modelscale.data.prepared import Prepared
     from modelscale.evaluation.metrics.base import MetricSpec
     from modelscale.models.edits.base import EditSpec
+    from modelscale.pruning.budget import Loss
+    from modelscale.pruning.graph.roles import AttentionCut
     from modelscale.pruning.section import Retrain
+    from modelscale.pruning.structure import Structure
     from modelscale.training.artifact import Model
     from modelscale.training.replica import Replica
     from modelscale.training.session import Session
@@ -41,6 +44,32 @@ class Retrained:
     facts: dict[str, Any]
 
 
+class Finder:
+    """Follows networks, each once: it takes seconds, and several ways to cut need it."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[nn.Module, AttentionCut, Structure]] = []
+
+    def find(
+        self, network: nn.Module, examples: tuple[Tensor, ...], attention: AttentionCut
+    ) -> Structure:
+        """Return the units of a network of these very weights' shapes."""
+        from modelscale.pruning.structure import find_units
+
+        for known, cut, structure in self._known:
+            if known is network and cut == attention:
+                return structure
+        structure = find_units(network, examples, attention=attention)
+        self._known = [*self._known[-3:], (network, attention, structure)]
+        return structure
+
+
+def examples_of(data: Prepared) -> tuple[Tensor, ...]:
+    """Return two training examples, to follow a network with."""
+    x = data.x.take(data.rows["train"][:2].to(data.y.device)).cpu()
+    return (x if len(x) == 2 else x.repeat(2, *[1] * (x.dim() - 1)),)
+
+
 class Bench:
     """Where one model is made smaller.
 
@@ -48,15 +77,29 @@ class Bench:
         shop: Trains, and knows the run.
         first: The model as it came, on the CPU: the teacher.
         fold: Round of cross-validation that it belongs to.
+        seed: Of everything random.
     """
 
-    def __init__(self, shop: Workshop, first: Model, fold: int) -> None:
-        self.shop, self.first, self.fold = shop, first, fold
+    def __init__(
+        self,
+        shop: Workshop,
+        first: Model,
+        fold: int,
+        seed: int | None = None,
+        units: Finder | None = None,
+    ) -> None:
+        """Set it up.
 
-    @property
-    def seed(self) -> int:
-        """Seed of everything random."""
-        return self.shop.assembly.experiment.seed
+        Args:
+            shop: Trains, and knows the run.
+            first: The model as it came.
+            fold: Round of cross-validation that it belongs to.
+            seed: Of everything random; the spec's when left out.
+            units: What has followed the first network already.
+        """
+        self.shop, self.first, self.fold = shop, first, fold
+        self.seed = shop.assembly.experiment.seed if seed is None else seed
+        self.units = units or Finder()
 
     @cached_property
     def replica(self) -> Replica:
@@ -81,9 +124,11 @@ class Bench:
     @cached_property
     def examples(self) -> tuple[Tensor, ...]:
         """Two examples, to follow a network with."""
-        rows = self.data.rows["train"][:2]
-        x = self.data.x.take(rows.to(self.data.y.device)).cpu()
-        return (x if len(x) == 2 else x.repeat(2, *[1] * (x.dim() - 1)),)
+        return examples_of(self.data)
+
+    def structure(self, network: nn.Module, attention: AttentionCut) -> Structure:
+        """Return the units of a network; the same one is followed once."""
+        return self.units.find(network, self.examples, attention)
 
     @cached_property
     def batches(self) -> list[tuple[Tensor, Tensor]]:
@@ -106,28 +151,43 @@ class Bench:
 
     def score(self, model: Model) -> float:
         """Return what a model is worth on the validation part; larger is better."""
-        from modelscale.commands.measuring import predict, targets_of
+        from modelscale.commands.measuring import targets_of
 
-        rows = self.data.rows["validation"].cpu()
-        value = float(
-            self.metric.compute(predict(model, self.data, rows), targets_of(self.data, rows))
-        )
+        targets = targets_of(self.data, self.data.rows["validation"].cpu())
+        value = float(self.metric.compute(self.answers(model), targets))
         return value if self.metric.direction == "maximize" else -value
+
+    @cached_property
+    def first_answers(self) -> Tensor:
+        """What the first model answers on the validation part."""
+        return self.answers(self.first)
+
+    def answers(self, model: Model) -> Tensor:
+        """Return what a model answers on the validation part."""
+        from modelscale.commands.measuring import predict
+
+        return predict(model, self.data, self.data.rows["validation"].cpu())
 
     def drop(self, model: Model) -> float:
         """Return how much of the metric a model has lost on the validation part.
 
         In the metric's units where larger is better, else as a share of what it was.
         """
-        before, after = self.first_score, self.score(model)
-        if self.metric.direction == "maximize":
-            return before - after
-        return (before - after) / max(abs(before), 1e-12)
+        return self.loss_of(model, None).drop
 
-    @cached_property
-    def first_score(self) -> float:
-        """What the first model is worth on the validation part; larger is better."""
-        return self.score(self.first)
+    def loss_of(self, model: Model, confidence: float | None) -> Loss:
+        """Return what a model has lost on the validation part, with the most that it may have.
+
+        Args:
+            model: What has become of the first one.
+            confidence: Of the bound; None for no bound.
+        """
+        from modelscale.commands.measuring import targets_of
+        from modelscale.pruning.budget import loss_between
+
+        targets = targets_of(self.data, self.data.rows["validation"].cpu())
+        answers = self.answers(model)
+        return loss_between(self.metric, self.first_answers, answers, targets, confidence)
 
     def changed(self, model: Model, network: nn.Module, edit: EditSpec) -> Model:
         """Return a model whose network an edit has made another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,13 @@ def measured(bench: Bench, model: Model) -> dict[Part, Measured]:
     }
 
 
-def size_of(model: Model) -> dict[str, int]:
-    """Return what a model weighs: parameters, MACs of an example, bytes, bytes on disk."""
+def size_of(model: Model, files: Mapping[str, bytes] | None = None) -> dict[str, int]:
+    """Return what a model weighs: parameters, MACs of an example, bytes, bytes on disk.
+
+    Args:
+        model: One network or an ensemble.
+        files: As it is stored; worked out where they are left out, of one network.
+    """
     from modelscale.evaluation.macs import count_macs, parameter_bytes, parameter_count
     from modelscale.training.artifact import WEIGHTS, dump_network
 
@@ -39,7 +45,7 @@ def size_of(model: Model) -> dict[str, int]:
         "parameters": parameter_count(model.network),
         "macs": count_macs(model.network, model.inputs.shape),
         "bytes": parameter_bytes(model.network),
-        "file_bytes": len(dump_network(model)[WEIGHTS]),
+        "file_bytes": len((files or dump_network(model))[WEIGHTS]),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.documents import clean
@@ -22,7 +23,7 @@ TIMES = "latency.json"
 
 def finished(
     bench: Bench,
-    model: Model,
+    files: Mapping[str, bytes],
     source: TrainedModel,
     steps: list[dict[str, Any]],
     step: int,
@@ -32,36 +33,36 @@ def finished(
 
     Args:
         bench: Data and the first model.
-        model: What has become of it.
+        files: What has become of it.
         source: Where the first one came from.
         steps: What was done.
         step: Optimizer steps of all re-training; names the checkpoint.
         int8: The last step, where it is asked for.
     """
-    from modelscale.training.artifact import dump_network, load_model
+    from modelscale.training.ensemble_artifact import load_predictor
 
     run, assembly = bench.shop.run, bench.shop.assembly
-    files = dump_network(model)
     store = run.checkpoints()
     store.save(step, files)
     store.point("best", step)
     store.prune(keep={step}, newest=1)
-    model = load_model(files)  # what any other command will see
+    model = load_predictor(files)  # what any other command will see
     before, after = facts.measured(bench, bench.first), facts.measured(bench, model)
     for part, found in after.items():
         run.write(f"predictions-{part}.csv", predictions_csv(found, bench.replica))
     turns = _turns(bench, model)
     runtime = _runtime(bench, turns)
     document: dict[str, Any] = {
-        "before": _side(bench.first, before, turns, "before", runtime),
-        "after": _side(model, after, turns, "after", runtime),
+        "before": facts.size_of(bench.first, source.checkpoint.files)
+        | _side(before, turns, "before", runtime),
+        "after": facts.size_of(model, files) | _side(after, turns, "after", runtime),
         "runtime": runtime,
         "threads": _threads(),
         "speedup": facts.speedups(turns),
         "difference": facts.differences(bench, before, after),
         "metrics": {p: m.evaluation.to_json()["metrics"] for p, m in after.items()},
         "baseline": {p: m.baseline for p, m in after.items()},
-        "model": {k: v for k, v in facts.size_of(model).items() if k != "file_bytes"},
+        "model": {k: v for k, v in facts.size_of(model, files).items() if k != "file_bytes"},
         "steps": steps,
         "source": {
             "run": None if source.run is None else shown(source.run),
@@ -113,12 +114,9 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _side(
-    model: Model, measured: Any, turns: dict[str, Turns], who: str, runtime: str
-) -> dict[str, Any]:
+def _side(measured: Any, turns: dict[str, Turns], who: str, runtime: str) -> dict[str, Any]:
     by_runtime = facts.latencies(turns, who)
     return {
-        **facts.size_of(model),
         "latency_ms": by_runtime[runtime],
         "latency_by_runtime_ms": by_runtime,
         "metrics": {p: m.evaluation.to_json()["metrics"] for p, m in measured.items()},

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 USUAL = 0.9
 _STEPS = 3
 """Of the iterative schedule."""
-_HALVINGS = 7
-"""Halvings of the weights at most where the accuracy decides."""
-_ROUNDS = 5
-"""Models that are trained to find the sparsest one within an accuracy budget."""
 
 
 def prune_weights(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
@@ -45,11 +41,14 @@ def prune_weights(bench: Bench, label: str, model: Model, section: Sparse) -> Re
         SpecError: If the criterion scores whole units only, or no weight is above a threshold.
     """
     if section.max_drop is not None:
-        return _within_budget(bench, label, model, section, section.max_drop)
-    return _to_sparsity(bench, label, model, section)
+        from modelscale.commands.pruning.accuracy_budget import weights_within
+
+        return weights_within(bench, label, model, section, section.max_drop)
+    return to_sparsity(bench, label, model, section)
 
 
-def _to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+def to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retrained:
+    """Make a model as sparse as it says and train it; arguments are as for `prune_weights`."""
     names = masks.prunable(model.network)
     if not names:
         raise bench.shop.assembly.fault("prune", "no linear layer or convolution has weights")
@@ -65,6 +64,8 @@ def _to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Ret
     facts = _facts(made, section, names) | {"retrain": trained.facts}
     if section.pattern is not None:
         facts |= _pattern_facts(made, section.pattern, names)
+        if section.pattern == "2:4":
+            facts["kernels"] = _kernels(bench, made)
     return Retrained(made, trained.step, facts)
 
 
@@ -250,32 +251,35 @@ def _declined(names: list[str], of: int) -> list[dict[str, Any]]:
     return [{"reason": f"rows are no multiple of {of} long", "layers": names}]
 
 
-def _within_budget(
-    bench: Bench, label: str, model: Model, section: Sparse, budget: float
-) -> Retrained:
-    """Return the sparsest re-trained model that loses no more than the budget."""
-    if not bench.has_validation:
-        raise bench.shop.assembly.fault(
-            "prune.max_drop", "needs a validation part; give `data.split.validation`"
-        )
-    held, lost = 0.0, float(_HALVINGS)
-    best: Retrained | None = None
-    points: list[dict[str, Any]] = []
-    for number in range(_ROUNDS):
-        halvings = (held + lost) / 2
-        sparsity = round(1 - 2.0**-halvings, 4)
-        fixed = section.model_copy(update={"sparsity": sparsity, "max_drop": None})
-        trained = _to_sparsity(bench, f"{label}-{number}", model, fixed)
-        drop = bench.drop(trained.model)
-        within = drop <= budget + 1e-9
-        points.append({"sparsity": sparsity, "drop": drop, "within": within})
-        bench.shop.tell.note(
-            f"{label}-{number}: sparsity {sparsity:.3g} loses {drop:.4g} "
-            f"({'within' if within else 'beyond'} {budget:g})"
-        )
-        held, lost = (halvings, lost) if within else (held, halvings)
-        best = trained if within else best
-    if best is None:
-        bench.shop.tell.warn(f"{label}: no sparse model loses {budget:g} or less")
-        return Retrained(model, 0, {"points": points})
-    return Retrained(best.model, best.step, best.facts | {"points": points})
+def _kernels(bench: Bench, model: Model) -> dict[str, Any]:
+    """Return how fast a card's 2:4 kernels are beside its dense ones; or why there are none.
+
+    Measured where the run trains, in half precision, with as many examples as go in a batch.
+    """
+    import json
+
+    from modelscale.commands.pruning.timing import speedup, timed
+    from modelscale.pruning.semi_structured import accelerated
+
+    path = bench.shop.run.path / "latency-pattern.json"
+    if not path.is_file():
+        device = bench.shop.assembly.device
+        found = accelerated(model.network, bench.batches[0][0], device)
+        facts: dict[str, Any]
+        if isinstance(found, str):
+            facts = {"used": False, "why": found}
+        else:
+            dense, sparse = found.dense, found.sparse
+            calls: dict[str, Callable[[Tensor], Tensor]] = {
+                "dense": lambda x: dense(x.half()),
+                "sparse": lambda x: sparse(x.half()),
+            }
+            turns = timed(calls, bench.example, device=device)
+            times = {
+                str(batch): speedup(ms, turns["sparse"][batch]).to_json()
+                for batch, ms in turns["dense"].items()
+            }
+            facts = {"used": True, "layers": list(found.layers), "over_dense_half": times}
+        bench.shop.run.write(path.name, json.dumps(facts).encode())
+    stored: dict[str, Any] = json.loads(path.read_bytes())
+    return stored

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.pruning.bench import Bench, Retrained
+from modelscale.commands.pruning.feasible import TOLERANCE, nothing_to_cut
 from modelscale.pruning.kinds.structured import Structured
 from modelscale.pruning.section import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from modelscale.commands.assembly import Assembly
+    from modelscale.errors import SpecError
     from modelscale.pruning.allocation import Allocation, Counts, Ladder
     from modelscale.pruning.costs import Costs
     from modelscale.pruning.structure import Structure
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 TRIAL_SHARE = 0.2
 """Share of the epochs that each way of allocating is trained before one is chosen."""
-_HALVINGS = 5
-"""Halvings of the MACs at most where the accuracy decides."""
-_ROUNDS = 5
-"""Models that are trained to find the smallest one within an accuracy budget."""
-_TOLERANCE = 1.01
-"""Above a target by no more than this counts as met: counting and timing are no finer."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +60,21 @@ def prune_units(bench: Bench, label: str, model: Model, section: Structured) -> 
 
         return swept(bench, label, model, section, section.sweep)
     if section.max_drop is not None:
-        return _within_budget(bench, label, model, section)
+        from modelscale.commands.pruning.accuracy_budget import units_within
+
+        return units_within(bench, label, model, section, section.max_drop)
     target = section.aim()
     assert target is not None
-    start, facts = _chosen(bench, label, model, section, target)
+    if section.schedule != "one_shot":
+        from modelscale.commands.pruning.in_rounds import cut_in_rounds
+
+        return cut_in_rounds(bench, label, model, section, target)
+    start, facts = chosen(bench, label, model, section, target)
     trained = bench.retrain(label, start, section.retrain)
     return Retrained(trained.model, trained.step, facts | {"retrain": trained.facts})
 
 
-def _chosen(
+def chosen(
     bench: Bench, label: str, model: Model, section: Structured, target: Target
 ) -> tuple[Model, dict[str, Any]]:
     """Return the cut model for a target, by the allocation that is asked for or the best."""
@@ -137,14 +138,13 @@ def units_of(bench: Bench, model: Model, section: Structured) -> Units:
     from modelscale.pruning.allocation import ladder_of
     from modelscale.pruning.costs import costs_of
     from modelscale.pruning.evidence import Evidence
-    from modelscale.pruning.structure import find_units
 
     network = model.network
-    structure = find_units(network, bench.examples, attention=section.attention)
+    structure = bench.structure(network, section.attention)
     for declined in structure.declined:
         bench.shop.tell.warn(f"left whole: {', '.join(declined.layers)} ({declined.reason})")
     if not structure.groups:
-        raise bench.shop.assembly.fault("prune", "the network has no units that could go")
+        raise nothing_to_cut(bench.shop.assembly, structure.declined)
     evidence = Evidence(network, structure.groups, bench.batches, model.loss, bench.seed)
     try:
         section.criterion.check(evidence)
@@ -216,22 +216,29 @@ def _counts(
         from modelscale.commands.pruning.latency_target import counts_for_latency
 
         return counts_for_latency(bench, model, units, section, target, allocation)
-    before = _measured(bench, model.network, target)
-    bound = _TOLERANCE * target.bound(before)
+    before = measured(model.network, bench.example, target)
+    bound = TOLERANCE * target.bound(before)
     aimed = bound
     for _ in range(10):
         found = shrink(units.ladders, allocation, _fits(units.costs, target, aimed))
         if found is None:
             break
-        real = _measured(bench, cut_network(model, units, found), target)
+        real = measured(cut_network(model, units, found), bench.example, target)
         if real <= bound:
             return found
         aimed *= 0.99 * bound / real  # work that the estimate does not see
-    name = target.measure
     smallest = {group: ladder.rungs[0] for group, ladder in units.ladders.items()}
-    least = _measured(bench, cut_network(model, units, smallest), target)
-    raise bench.shop.assembly.fault(
-        f"prune.target.{name}",
+    least = measured(cut_network(model, units, smallest), bench.example, target)
+    raise unreachable(bench.shop.assembly, target, least, before)
+
+
+def unreachable(
+    assembly: Assembly, target: Target, least: float, before: float, *, sweep: bool = False
+) -> SpecError:
+    """Return the error about a target below what the smallest widths leave."""
+    name = target.measure
+    return assembly.fault(
+        f"prune.sweep.{name}" if sweep else f"prune.target.{name}",
         f"cannot be met: at least {least:,.0f} of {before:,.0f} {name} are left "
         f"({least / before:.3g}) where every layer keeps its smallest width; a smaller "
         "prune.least or prune.align leaves less",
@@ -245,73 +252,12 @@ def _fits(costs: Costs, target: Target, most: float) -> Callable[[Counts], bool]
     return lambda counts: size * costs.parameters(counts) <= most
 
 
-def _measured(bench: Bench, network: nn.Module, target: Target) -> float:
+def measured(network: nn.Module, example: tuple[int, ...], target: Target) -> float:
+    """Return what a network has of what a target aims at, other than latency."""
     from modelscale.evaluation.macs import count_macs, parameter_bytes, parameter_count
 
     if target.measure == "macs":
-        return count_macs(network, bench.example)
+        return count_macs(network, example)
     if target.measure == "bytes":
         return parameter_bytes(network)
     return parameter_count(network)
-
-
-def _most_halvings(bench: Bench, label: str, model: Model, section: Structured) -> float:
-    """Return how often the MACs can be halved before every layer has its smallest width."""
-    found = bench.cached(f"{label}-least")
-    if found is None:
-        units = units_of(bench, model, section)
-        smallest = {group: ladder.rungs[0] for group, ladder in units.ladders.items()}
-        start = cut_model(bench, model, units, smallest)
-        aim = Target(macs=1.0)
-        share = _measured(bench, start.network, aim) / _measured(bench, model.network, aim)
-        found = start, {"halvings": -math.log2(share)}
-        bench.keep(f"{label}-least", *found)
-    return float(found[1]["halvings"])
-
-
-def _within_budget(bench: Bench, label: str, model: Model, section: Structured) -> Retrained:
-    """Return the smallest re-trained model that loses no more than the budget.
-
-    The share of the MACs is halved and doubled in ever smaller steps; every point is trained
-    in full, and the validation part alone decides.
-    """
-    if not bench.has_validation:
-        raise bench.shop.assembly.fault(
-            "prune.max_drop", "needs a validation part; give `data.split.validation`"
-        )
-    assert section.max_drop is not None
-    held, lost = 0.0, min(float(_HALVINGS), _most_halvings(bench, label, model, section))
-    best: Retrained | None = None
-    points: list[dict[str, Any]] = []
-    trained_at: dict[str, Retrained] = {}  # by widths, of which few are left in a small network
-    allocation = section.allocation
-    for number in range(_ROUNDS):
-        halvings = (held + lost) / 2
-        name = f"{label}-{number}"
-        target = Target(macs=round(2.0**-halvings, 4))
-        fixed = section.model_copy(update={"allocation": allocation})
-        start, facts = _chosen(bench, name, model, fixed, target)
-        allocation = facts["allocation"]
-        widths = json.dumps(facts["units"])
-        if widths in trained_at:
-            trained = trained_at[widths]
-        else:
-            trained = trained_at[widths] = bench.retrain(name, start, section.retrain)
-        drop = bench.drop(trained.model)
-        within = drop <= section.max_drop + 1e-9
-        points.append({"macs": target.macs, "drop": drop, "within": within})
-        bench.shop.tell.note(
-            f"{name}: {target.macs:.3g} of the MACs lose {drop:.4g} "
-            f"({'within' if within else 'beyond'} {section.max_drop:g})"
-        )
-        if within:
-            held = halvings
-            best = Retrained(trained.model, trained.step, facts | {"retrain": trained.facts})
-        else:
-            lost = halvings
-    if best is None:
-        bench.shop.tell.warn(
-            f"{label}: no smaller model loses {section.max_drop:g} or less: nothing was removed"
-        )
-        return Retrained(model, 0, {"points": points, "units": {}})
-    return Retrained(best.model, best.step, best.facts | {"points": points})

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.pruning import facts
@@ -199,6 +200,8 @@ def _rows(bench: Bench, points: list[Point], trained: list[Retrained]) -> list[d
         row: dict[str, Any] = {
             "point": point.label,
             **{k: size[k] for k in ("macs", "parameters", "bytes")},
+            "ms_1": times[point.label]["1"]["ms"],
+            "ms_128": times[point.label]["128"]["ms"],
             "speedup_1": times[point.label]["1"]["value"],
             "speedup_128": times[point.label]["128"]["value"],
             "drop": bench.drop(found.model),
@@ -231,7 +234,7 @@ def _times(
         turns = timed({"first": bench.first.network, **calls}, bench.example)
         found = {
             name: {
-                str(batch): speedup(turns["first"][batch], ms).to_json()
+                str(batch): speedup(turns["first"][batch], ms).to_json() | {"ms": median(ms)}
                 for batch, ms in turns[name].items()
             }
             for name in calls

@@ -23,6 +23,7 @@ from modelscale.commands.reporting.provenance import (
     environment_section,
     settings_section,
 )
+from modelscale.commands.reporting.pruned import pruned_sections, pruned_stats, pruned_warnings
 from modelscale.commands.reporting.reading import RunView, estimates
 from modelscale.commands.reporting.repeated import members_section
 from modelscale.commands.reporting.rereading import Reread, reread
@@ -53,7 +54,7 @@ def run_page(view: RunView) -> RunPage:
     if view.verb == "scale":
         return RunPage(_page(view, again, *_climbed(view, rows), rows, ()))
     faults: list[str] = []
-    sections: list[Section | None] = []
+    sections: list[Section | None] = list(pruned_sections(view))
     computed = closed_form(view, again)
     if estimates(view.result):
         sections.append(metrics_section(view, rows))
@@ -68,7 +69,8 @@ def run_page(view: RunView) -> RunPage:
     else:
         sections.append(errors_section(answers) if answers else None)
     there = [section for section in sections if section is not None]
-    page = _page(view, again, stats_of(view, rows), there, rows, faults)
+    stats = (*pruned_stats(view), *stats_of(view, rows))
+    page = _page(view, again, stats, there, rows, [*pruned_warnings(view), *faults])
     return RunPage(page, computed.fit)
 
 

@@ -29,8 +29,12 @@ class Sparse(Retrained):
     `2:4`, for which NVIDIA's cards have kernels."""
 
     max_drop: float | None = Field(None, ge=0)
-    """In place of `sparsity`: most that the first metric may lose on the validation part; the
-    sparsest model within it is looked for."""
+    """In place of `sparsity`: most that the first metric may lose; the sparsest model within it
+    is looked for on the validation part."""
+
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """How sure it must be that the loss is within `max_drop`, over the choice of validation
+    rows and all sizes that were tried; 0.5 goes by the loss as measured."""
 
     scope: Literal["global", "layer"] = "global"
     """Whether weights are compared over the whole network, or every layer loses its share."""

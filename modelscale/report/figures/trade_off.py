@@ -33,6 +33,7 @@ def draw_trade_off(block: TradeOff, width: int) -> Drawn:
     axes = new_axes(width, 340, block.x_label, block.y_label)
     front = [i for i in block.front if _placed(block, i)]
     chosen = set(front)
+    _whiskers(axes, block, known)
     rows = sorted({known[place] for place in scatter_rows(len(known))} - chosen)
     for ending, members in by_ending(rows, block.stopped, block.infeasible).items():
         mark_trials(axes, [block.x[i] for i in members], [block.y[i] for i in members], ending)
@@ -41,10 +42,10 @@ def draw_trade_off(block: TradeOff, width: int) -> Drawn:
     legend(axes, width)
     lost = len(block.x) - len(known)
     if lost:
-        notes += (f"Not shown: {lost:,} of {len(block.x):,} trials without both values.",)
+        notes += (f"Not shown: {lost:,} of {len(block.x):,} {block.of} without both values.",)
     if len(rows) + len(front) < len(known):
         shown = len(rows) + len(front)
-        notes += (f"Shown: {shown:,} of {len(known):,} trials, drawn at random.",)
+        notes += (f"Shown: {shown:,} of {len(known):,} {block.of}, drawn at random.",)
     return Drawn(figure_of(axes), _told(block, known, front), notes)
 
 
@@ -52,6 +53,20 @@ def _placed(block: TradeOff, index: int) -> bool:
     """Return whether a trial has a place on both axes."""
     fits = (has_logarithm if block.log_x else plottable)(block.x[index])
     return fits and (has_logarithm if block.log_y else plottable)(block.y[index])
+
+
+def _whiskers(axes: Axes, block: TradeOff, known: list[int]) -> None:
+    """Draw the intervals of y, where there are any."""
+    whole = [i for i in known if block.y_low and plottable(block.y_low[i] + block.y_high[i])]
+    axes.vlines(
+        [block.x[i] for i in whole],
+        [block.y_low[i] for i in whole],
+        [block.y_high[i] for i in whole],
+        color=SERIES[0],
+        alpha=0.35,
+        linewidth=1.2,
+        zorder=1.5,
+    )
 
 
 def _front(axes: Axes, block: TradeOff, front: list[int]) -> None:
@@ -98,7 +113,7 @@ def _scales(axes: Axes, block: TradeOff, known: list[int]) -> tuple[str, ...]:
 
 
 def _told(block: TradeOff, known: list[int], front: list[int]) -> str:
-    told = f"{block.y_label} against {block.x_label} of {len(known):,} trials"
+    told = f"{block.y_label} against {block.x_label} of {len(known):,} {block.of}"
     if not front:
         return f"{told}."
     ends = sorted(front, key=lambda i: block.x[i])
