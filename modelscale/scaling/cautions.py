@@ -38,8 +38,7 @@ def about_fit(analysis: Analysis) -> list[str]:
 
 def about_prediction(prediction: Prediction) -> list[str]:
     """Return how far beyond the data a question is, if that is far."""
-    at = ", ".join(f"{name} {value:.4g}" for name, value in prediction.inputs.items())
-    return _beyond(at, prediction.beyond)
+    return _beyond(_place(prediction), prediction.beyond)
 
 
 def about_budget(budget: Budget) -> list[str]:
@@ -75,6 +74,22 @@ def about_iso_flop(pairs: Sequence[SideBySide]) -> list[str]:
             + f"{more})"
         )
     return told
+
+
+def too_far(predictions: Sequence[Prediction], budgets: Sequence[Budget]) -> list[str]:
+    """Return the questions that lie too far beyond the data to be answered, a line each."""
+    at = [(_place(one), one.beyond) for one in predictions]
+    at += [(f"compute {one.compute:.4g}", one.beyond) for one in budgets]
+    return [
+        f"{what} is {times:.3g} times beyond the data, more than {TOO_FAR:g}: measure larger "
+        "runs, or --force an answer"
+        for what, times in at
+        if times > TOO_FAR
+    ]
+
+
+def _place(prediction: Prediction) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in prediction.inputs.items())
 
 
 def _beyond(what: str, times: float) -> list[str]:

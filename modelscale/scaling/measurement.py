@@ -1,10 +1,10 @@
 """The interval of a new measurement: the law's own doubt, noise, other forms, and misfit.
 
 A law may be wrong beyond the data in a way that neither its resamples nor its residuals show.
-That shows only where the top of the range was held out: the part of the error there which noise
-does not explain is called misfit. It is known from as many tests as there are cuts, since
-points above one cut are wrong together; so its part of the interval has Student's quantile of
-one degree of freedom fewer.
+That shows only where the top of the range was held out: the part of the error there which noise,
+in the points and through the fit, does not explain is called misfit. It is known from as many
+tests as there are cuts, since points above one cut are wrong together; so its part of the
+interval has Student's quantile of one degree of freedom fewer.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ def reach_of(
 
     tail = (1 + level) / 2
     law = draws.fit.law
-    error = next((form.held_out for form in forms if form.fit.law == law), float("nan"))
+    own = next((form for form in forms if form.fit.law == law), None)
+    error = float("nan") if own is None else own.held_out
     others = [form for form in forms if form.fit.law != law]
     spread_Q = form_spread(credible(others, error, draws.noise), inputs, predicted_Q)
     sd_Q = np.sqrt(law_sd(draws, predicted_Q, inputs) ** 2 + draws.noise**2 + spread_Q**2)
-    misfit_Q = np.where(beyond_Q, misfit(error, draws.noise), 0.0)
+    misfit_Q = np.where(beyond_Q, misfit(own), 0.0)
     found: Array = np.hypot(
         student_quantile(tail, draws.freedom) * sd_Q,
         student_quantile(tail, _MISFIT_FREEDOM) * misfit_Q,
@@ -62,9 +63,11 @@ def reach_of(
     return found
 
 
-def misfit(held_out: float, noise: float) -> float:
+def misfit(form: Form | None) -> float:
     """Return the part of a held-out error that noise does not explain; 0 without a test."""
-    return 0.0 if held_out != held_out else max(held_out**2 - noise**2, 0.0) ** 0.5
+    if form is None or form.held_out != form.held_out:
+        return 0.0
+    return max(form.held_out**2 - form.foreseen**2, 0.0) ** 0.5
 
 
 def law_sd(draws: Resampled, predicted_Q: Array, inputs: Mapping[str, Array]) -> Array:
