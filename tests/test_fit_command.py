@@ -71,6 +71,15 @@ class TestAnswers:
         }
         assert any("beyond the data" in warning for warning in found["warnings"])
 
+    def test_far_questions_are_refused_unless_forced(self, folder):
+        arguments = ("points.csv", "--law", "chinchilla", *QUICK, "--compute", "1e30")
+        refused = cli(folder, "fit", *arguments)
+        assert refused.returncode == 2
+        assert "times beyond the data, more than 100" in refused.stderr
+        forced = cli(folder, "fit", *arguments, "--force")
+        assert forced.returncode == 0, forced.stderr
+        assert "not to be relied on" in forced.stderr
+
     def test_same_command_gives_the_same_document(self, folder):
         arguments = ("points.csv", "--law", "chinchilla", *QUICK)
         assert document(folder, *arguments) == document(folder, *arguments)

@@ -17,9 +17,14 @@ _FLOOR_LEAST = 0.05
 _MOST_SHOWN = 5
 
 
-def about_fit(analysis: Analysis) -> list[str]:
-    """Return what makes the best law doubtful, a line each."""
-    told = [*_ranges(analysis), *_floor(analysis), *_forms(analysis), *_outliers(analysis)]
+def about_fit(analysis: Analysis, data: str = "tokens") -> list[str]:
+    """Return what makes the best law doubtful, a line each; `data` is counted in that."""
+    told = [
+        *_ranges(analysis, data),
+        *_floor(analysis),
+        *_forms(analysis),
+        *_outliers(analysis),
+    ]
     if analysis.fit.freedom < len(analysis.fit.z_P):
         told.append(
             f"{len(analysis.fit.points)} points for {len(analysis.fit.z_P)} parameters: "
@@ -103,14 +108,15 @@ def _beyond(what: str, times: float) -> list[str]:
     return []
 
 
-def _ranges(analysis: Analysis) -> list[str]:
+def _ranges(analysis: Analysis, data: str) -> list[str]:
     told = []
     for name in analysis.fit.law.inputs:
         values = analysis.fit.points.inputs[name]
         spread = float(values.max() / values.min())
         if spread < SMALL_RANGE:
+            verb = f"{data} span" if name == "tokens" else f"{name} spans"
             told.append(
-                f"{name} spans only a factor of {spread:.3g}; a law needs at least "
+                f"{verb} only a factor of {spread:.3g}; a law needs at least "
                 f"{SMALL_RANGE:g}, better 100"
             )
     return told

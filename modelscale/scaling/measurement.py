@@ -1,14 +1,15 @@
 """The interval of a new measurement: the law's own doubt, noise, other forms, and misfit.
 
 A law may be wrong beyond the data in a way that neither its resamples nor its residuals show.
-That shows only where the top of the range was held out: the part of the error there which noise,
-in the points and through the fit, does not explain is called misfit. It is known from as many
-tests as there are cuts, since points above one cut are wrong together; so its part of the
+That shows only where the top of the range was held out: the part of the error there which
+noise, in the points and through the fit, does not explain is called misfit. It is known from as
+many tests as there are cuts, since points above one cut are wrong together; so its part of the
 interval has Student's quantile of one degree of freedom fewer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def misfit(form: Form | None) -> float:
     """Return the part of a held-out error that noise does not explain; 0 without a test."""
     if form is None or form.held_out != form.held_out:
         return 0.0
-    return max(form.held_out**2 - form.foreseen**2, 0.0) ** 0.5
+    return math.sqrt(max(form.held_out**2 - form.foreseen**2, 0.0))
 
 
 def law_sd(draws: Resampled, predicted_Q: Array, inputs: Mapping[str, Array]) -> Array:
