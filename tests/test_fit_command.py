@@ -50,7 +50,7 @@ class TestAnswers:
             "points.csv",
             *QUICK,
             *("--at", "parameters=7e9,tokens=1.4e11"),
-            *("--compute", "5.76e25"),
+            *("--compute", "1e25"),
             *("--inference-tokens", "2e12", "--quality-of", "parameters=13e9"),
         )
         assert (found["command"], found["run"], found["status"]) == ("fit", None, "done")
@@ -70,6 +70,15 @@ class TestAnswers:
             "compute",
         }
         assert any("beyond the data" in warning for warning in found["warnings"])
+
+    def test_far_questions_are_refused_unless_forced(self, folder):
+        arguments = ("points.csv", "--law", "chinchilla", *QUICK, "--compute", "1e30")
+        refused = cli(folder, "fit", *arguments)
+        assert refused.code == 2
+        assert "times beyond the data, more than 100" in refused.err
+        forced = cli(folder, "fit", *arguments, "--force")
+        assert forced.code == 0, forced.err
+        assert "not to be relied on" in forced.err
 
     def test_same_command_gives_the_same_document(self, folder):
         arguments = ("points.csv", "--law", "chinchilla", *QUICK)

@@ -111,6 +111,41 @@ class TestUncertainty:
         assert analysis.kind in {"chinchilla", "overtraining"}
         assert params["E"].low < E < params["E"].high
 
+    def test_a_law_that_fails_above_its_cuts_has_wide_intervals_beyond(self):
+        # The floor sets in late: below the cuts a power without one looks right.
+        x = np.geomspace(1e3, 1e6, 24)
+        noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(24))
+        power = {"power": LawSpec.of_kind("power")()}
+        wide, narrow = (
+            predict(
+                analyse(
+                    points({"size": x}, (floor + 20 * x**-0.3) * noise),
+                    power,
+                    Options(resamples=200),
+                ),
+                {"size": 4e6},
+            )
+            for floor in (0.2, 0.0)
+        )
+        assert wide.whole.low < 0.2 + 20 * 4e6**-0.3 < wide.whole.high
+        assert narrow.whole.low < 20 * 4e6**-0.3 < narrow.whole.high
+        assert np.log(narrow.whole.high / narrow.whole.low) < 0.04
+
+    @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/scaling")
+    def test_most_of_a_published_held_out_top_is_inside_its_intervals(self):
+        import csv
+
+        with (DATA / "chinchilla_epoch_ai.csv").open(newline="") as stream:
+            rows = sorted(csv.DictReader(stream), key=lambda row: -float(row["loss"]))[5:]
+        size, flops, loss = (
+            np.array([float(row[name]) for row in rows])
+            for name in ("Model Size", "Training FLOP", "loss")
+        )
+        data = points({"parameters": size, "compute": flops}, loss)
+        options = Options(resamples=200, rule=Rule("none"))
+        judged = analyse(data, {"chinchilla": CHINCHILLA}, options).judged
+        assert judged.inside / len(judged.points) == pytest.approx(0.9, abs=0.06)
+
     def test_same_seed_gives_the_same_intervals(self):
         fit = fit_law(CHINCHILLA, ladder(0.005))
         one, two, other = (resample(fit, seed, 50).params() for seed in (1, 1, 2))

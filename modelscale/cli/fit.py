@@ -25,8 +25,8 @@ _EXAMPLES = """Examples:
 
   modelscale fit curves.csv --curves --json
 
-Exit codes: 65 the table is damaged or has too few points, 66 it is missing, 73 the output
-exists or cannot be created.
+Exit codes: 2 a question over 100 times beyond the data, without --force, 65 the table is
+damaged or has too few points, 66 it is missing, 73 the output exists or cannot be created.
 """
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv, .tsv or .parquet file.")]
@@ -57,6 +57,14 @@ Outliers = Annotated[
 Output = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="Also write law .json, page .html or plot .svg."),
+]
+
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Overwrite the output; answer questions over 100 times beyond the data.",
+    ),
 ]
 
 
@@ -90,7 +98,7 @@ def fit(
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     output: Output = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +119,7 @@ def fit(
         outputs = output or []
         check_outputs(outputs, curves=curves, force=force)
         questions = command.Questions(
-            tuple(at or ()), tuple(compute or ()), inference_tokens, quality_of
+            tuple(at or ()), tuple(compute or ()), inference_tokens, quality_of, force
         )
         check_questions(questions)
         found: Fitted | FittedCurves

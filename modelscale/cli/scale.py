@@ -92,7 +92,7 @@ def show_scaled(result: Scaled, console: Console) -> None:
     from modelscale.report import numbers
 
     document = result.document
-    rungs, law = document["rungs"], document["law"]
+    rungs, law, units = document["rungs"], document["law"], document.get("units", "examples")
     console.note(
         f"{rungs['complete']} of {rungs['total']} rungs trained in "
         f"{numbers.duration(document['seconds'])}"
@@ -101,11 +101,11 @@ def show_scaled(result: Scaled, console: Console) -> None:
         _show_law(document, law, console)
     if document["held_out"]:
         console.data("")
-        _show_test(document["held_out"], console)
+        _show_test(document["held_out"], units, console)
     advice = document["recommendation"]
     if advice is not None:
         console.data("")
-        _show_advice(document["metric"], advice, console)
+        _show_advice(document["metric"], advice, units, console)
     console.note(f"{result.run}: points.csv, law.json; recommended.yaml is ready for train")
     console.note(f"next: modelscale report {result.run}")
 
@@ -132,7 +132,7 @@ def _show_law(document: dict[str, Any], law: dict[str, Any], console: Console) -
     console.table(["parameter", "value", f"{level} interval", "with the top"], rows)
 
 
-def _show_test(held: dict[str, Any], console: Console) -> None:
+def _show_test(held: dict[str, Any], units: str, console: Console) -> None:
     rows = [
         [
             f"{rung['parameters']:,.0f}",
@@ -148,7 +148,7 @@ def _show_test(held: dict[str, Any], console: Console) -> None:
     console.table(
         [
             "held out: parameters",
-            "examples",
+            units,
             "× compute",
             "measured",
             f"predicted [{held['level']:.0%}]",
@@ -159,7 +159,7 @@ def _show_test(held: dict[str, Any], console: Console) -> None:
     )
 
 
-def _show_advice(metric: str, advice: dict[str, Any], console: Console) -> None:
+def _show_advice(metric: str, advice: dict[str, Any], units: str, console: Console) -> None:
     rows = [
         [
             ", ".join(f"{k} {v}" for k, v in option["changes"].items()) or "as it is",
@@ -182,10 +182,11 @@ def _show_advice(metric: str, advice: dict[str, Any], console: Console) -> None:
             ]
             for budget in advice["frontier"]
         ]
-        console.table(["FLOPs", "best parameters", "best examples", "expected"], rows)
+        console.table(["FLOPs", "best parameters", f"best {units}", "expected"], rows)
     for gain in advice["returns"]:
+        what = units if gain["what"] == "tokens" else gain["what"]
         console.data(
-            f"twice the {gain['what']} buys {gain['gain']['value']:.3g} {_ends(gain['gain'])} "
+            f"twice the {what} buys {gain['gain']['value']:.3g} {_ends(gain['gain'])} "
             f"of {gain['before']:.4g}"
         )
     run = advice["next_run"]

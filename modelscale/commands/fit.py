@@ -43,12 +43,14 @@ class Questions:
         compute: Budgets, FLOPs.
         inference_tokens: Tokens to be served; None if not asked.
         quality_of: The reference whose quality is wanted, as for `at`.
+        far: Whether to answer even where that is more than 100 times beyond the data.
     """
 
     at: Sequence[str] = ()
     compute: Sequence[float] = ()
     inference_tokens: float | None = None
     quality_of: str | None = None
+    far: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def fit(
 
     Raises:
         DataError: If the table does not hold what is needed.
-        UsageError: If the questions do not fit the law.
+        UsageError: If the questions do not fit the law, or lie far beyond the data.
     """
     from modelscale.scaling import cautions
     from modelscale.scaling.analysis import analyse, predict
@@ -185,6 +187,9 @@ def fit(
             f"{analysis.kind} knows {chosen or 'size'} alone"
         )
     budgets = tuple(spend(analysis, budget) for budget in questions.compute)
+    refused = cautions.too_far(predictions, budgets)
+    if refused and not questions.far:
+        raise UsageError("\n".join(refused))
     for budget in budgets:
         warnings += cautions.about_budget(budget)
     served = None

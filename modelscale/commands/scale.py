@@ -12,7 +12,7 @@ from modelscale.commands.fit_documents import analysis_json
 from modelscale.commands.launching import Request, opened, prepare, run_digest
 from modelscale.commands.scale_advice import Advice, advice_of
 from modelscale.commands.scale_ladder import RATE, Ladder, ladder_of
-from modelscale.commands.scale_law import Law, law_of
+from modelscale.commands.scale_law import Law, law_of, units_word
 from modelscale.commands.scale_lines import lines_of
 from modelscale.commands.scale_rates import FOLDER, RateRule, rate_rungs, rule_of
 from modelscale.commands.scale_results import (
@@ -190,6 +190,7 @@ def _climbed(
     best = min(good, key=lambda outcome: loss_of(outcome, metric, task))
     document = {
         **found,
+        "units": units_word(task),
         **_best(run, assembly, best, goal),
         "rungs": {
             "total": len(ladder.rungs),

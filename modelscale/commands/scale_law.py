@@ -140,7 +140,7 @@ def law_of(outcomes: Sequence[Outcome], section: ScaleSection, task: Task, seed:
             told.append(f"nothing is held out: below the top rung {error}")
     try:
         whole = analyse(points, laws, options)
-        told += cautions.about_fit(whole)
+        told += cautions.about_fit(whole, units_word(task))
     except ValueError as error:
         whole = None
         told.append(str(error))
@@ -152,6 +152,11 @@ def law_of(outcomes: Sequence[Outcome], section: ScaleSection, task: Task, seed:
             "extrapolations"
         )
     return Law(along, checked, tested, whole, tuple(outcomes), tuple(dict.fromkeys(told)))
+
+
+def units_word(task: Task) -> str:
+    """Return in what a ladder counts data: tokens of a language model, else examples."""
+    return "tokens" if task == "language_model" else "examples"
 
 
 def axis_of(outcomes: Sequence[Outcome]) -> str | None:

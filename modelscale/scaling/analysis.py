@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelscale.scaling.bootstrap import RESAMPLES, Interval, Resampled, Scheme, resample
 from modelscale.scaling.fitting import Fit
+from modelscale.scaling.measurement import reach_of
 from modelscale.scaling.outliers import Rule, with_and_without
-from modelscale.scaling.quantiles import student_quantile
 from modelscale.scaling.ranking import Form, hold_out, rank, scale_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 HELD_OUT_AT = 0.8
-_CREDIBLE = 2.0  # forms whose held-out error is within this factor of the best one's
-_ROBUST_SD = 1.4826
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,10 @@ def analyse(points: Points, laws: Mapping[str, LawSpec], options: Options) -> An
     resampled = resample(best, options.seed, options.resamples, options.scheme)
     kept = points.only(keep)
     top = hold_out(best.law, kept, HELD_OUT_AT, options.delta)
-    judged = None if top is None else judge(top.fit, kept.only(~top.keep_M), options)
+    judged = None
+    if top is not None:
+        below = rank(laws, kept.only(top.keep_M), options.delta)
+        judged = judge(top.fit, kept.only(~top.keep_M), below, options)
     return Analysis(points, keep, tuple(forms), whole, resampled, judged, options)
 
 
@@ -156,40 +157,24 @@ def fit_law_of(fit: Fit | None) -> LawSpec | None:
     return None if fit is None else fit.law
 
 
-def judge(fit: Fit, top: Points, options: Options) -> Judged:
+def judge(fit: Fit, top: Points, forms: Sequence[Form], options: Options) -> Judged:
     """Return what a fit says about points that it has not seen.
 
     Args:
         fit: Of the points below.
         top: The held-out points.
+        forms: What was tried on the points below alone.
         options: Level and resampling of the intervals, which are those of a measurement.
     """
     import numpy as np
 
     draws = resample(fit, options.seed, options.resamples, options.scheme)
     predicted = fit.predict(top.inputs)
-    sd_law = law_sd(draws, predicted, top.inputs)
-    reach = student_quantile((1 + options.level) / 2, draws.freedom) * np.hypot(
-        sd_law, draws.noise / np.sqrt(np.maximum(top.weight_M, 1e-9))
-    )
+    beyond = np.ones(len(top), dtype=bool)
+    reach = reach_of(draws, forms, top.inputs, predicted, options.level, beyond)
     return Judged(
         top, predicted, predicted * np.exp(-reach), predicted * np.exp(reach), len(fit.points)
     )
-
-
-def law_sd(draws: Resampled, predicted_Q: Array, inputs: Mapping[str, Array]) -> Array:
-    """Return the standard deviation (Q,) of the law's log loss over resamples.
-
-    From the quantiles that hold 80 %, since a few resamples may have gone astray.
-    """
-    import numpy as np
-
-    with np.errstate(all="ignore"):
-        logs = np.log(draws.predict(inputs) / predicted_Q)
-    logs = np.where(np.isfinite(logs), logs, np.nan)
-    low, high = np.nanquantile(logs, [0.1, 0.9], axis=0)
-    sd: Array = (high - low) / 2.563
-    return sd
 
 
 @dataclass(frozen=True)
@@ -223,39 +208,12 @@ def predict(analysis: Analysis, inputs: Mapping[str, float]) -> Prediction:
     fit, draws, level = analysis.fit, analysis.resampled, analysis.options.level
     value = float(fit.predict(at)[0])
     law = draws.interval(value, draws.predict(at)[:, 0], level)
-    spread = form_spread(analysis, at, value)
-    sd = float(law_sd(draws, np.array([value]), at)[0])
-    best = analysis.forms[0].held_out
-    missed = 0.0 if np.isnan(best) else max(best**2 - draws.noise**2, 0.0)
     beyond = times_beyond(analysis, inputs)
-    if beyond <= 1:
-        missed = 0.0
-    total = float(np.sqrt(sd**2 + draws.noise**2 + spread**2 + missed))
-    reach = student_quantile((1 + level) / 2, draws.freedom) * total
+    outside = np.array([beyond > 1])
+    known = np.array([value])
+    reach = float(reach_of(draws, analysis.forms, at, known, level, outside)[0])
     whole = Interval(value, value * float(np.exp(-reach)), value * float(np.exp(reach)))
     return Prediction(dict(inputs), law, whole, beyond)
-
-
-def credible(analysis: Analysis) -> list[Form]:
-    """Return the other forms that foretell the held-out top nearly as well as the best."""
-    best, *others = analysis.forms
-    bound = _CREDIBLE * max(best.held_out, analysis.resampled.noise)
-    return [form for form in others if form.held_out <= bound]
-
-
-def form_spread(analysis: Analysis, at: Mapping[str, Array], value: float) -> float:
-    """Return how far credible forms' predictions are from the best form's, in log loss."""
-    import numpy as np
-
-    gaps = []
-    for form in credible(analysis):
-        if not set(form.fit.law.inputs) <= at.keys():
-            continue
-        other = float(form.fit.predict(at)[0])
-        if other > 0 and np.isfinite(other):
-            gaps.append(np.log(other / value))
-    # Robust: one form that runs away far out is no reason to doubt the others.
-    return _ROBUST_SD * float(np.median(np.abs(gaps))) if gaps else 0.0
 
 
 def times_beyond(analysis: Analysis, inputs: Mapping[str, float]) -> float:

@@ -17,9 +17,14 @@ _FLOOR_LEAST = 0.05
 _MOST_SHOWN = 5
 
 
-def about_fit(analysis: Analysis) -> list[str]:
-    """Return what makes the best law doubtful, a line each."""
-    told = [*_ranges(analysis), *_floor(analysis), *_forms(analysis), *_outliers(analysis)]
+def about_fit(analysis: Analysis, data: str = "tokens") -> list[str]:
+    """Return what makes the best law doubtful, a line each; `data` is counted in that."""
+    told = [
+        *_ranges(analysis, data),
+        *_floor(analysis),
+        *_forms(analysis),
+        *_outliers(analysis),
+    ]
     if analysis.fit.freedom < len(analysis.fit.z_P):
         told.append(
             f"{len(analysis.fit.points)} points for {len(analysis.fit.z_P)} parameters: "
@@ -38,8 +43,7 @@ def about_fit(analysis: Analysis) -> list[str]:
 
 def about_prediction(prediction: Prediction) -> list[str]:
     """Return how far beyond the data a question is, if that is far."""
-    at = ", ".join(f"{name} {value:.4g}" for name, value in prediction.inputs.items())
-    return _beyond(at, prediction.beyond)
+    return _beyond(_place(prediction), prediction.beyond)
 
 
 def about_budget(budget: Budget) -> list[str]:
@@ -77,6 +81,22 @@ def about_iso_flop(pairs: Sequence[SideBySide]) -> list[str]:
     return told
 
 
+def too_far(predictions: Sequence[Prediction], budgets: Sequence[Budget]) -> list[str]:
+    """Return the questions that lie too far beyond the data to be answered, a line each."""
+    at = [(_place(one), one.beyond) for one in predictions]
+    at += [(f"compute {one.compute:.4g}", one.beyond) for one in budgets]
+    return [
+        f"{what} is {times:.3g} times beyond the data, more than {TOO_FAR:g}: measure larger "
+        "runs, or --force an answer"
+        for what, times in at
+        if times > TOO_FAR
+    ]
+
+
+def _place(prediction: Prediction) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in prediction.inputs.items())
+
+
 def _beyond(what: str, times: float) -> list[str]:
     if times > TOO_FAR:
         return [
@@ -88,14 +108,15 @@ def _beyond(what: str, times: float) -> list[str]:
     return []
 
 
-def _ranges(analysis: Analysis) -> list[str]:
+def _ranges(analysis: Analysis, data: str) -> list[str]:
     told = []
     for name in analysis.fit.law.inputs:
         values = analysis.fit.points.inputs[name]
         spread = float(values.max() / values.min())
         if spread < SMALL_RANGE:
+            verb = f"{data} span" if name == "tokens" else f"{name} spans"
             told.append(
-                f"{name} spans only a factor of {spread:.3g}; a law needs at least "
+                f"{verb} only a factor of {spread:.3g}; a law needs at least "
                 f"{SMALL_RANGE:g}, better 100"
             )
     return told

@@ -105,17 +105,21 @@ class Frame:
 
     def with_jacobian(self, z_BP: Array, _which: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return predictions (B, M) in the frame and their derivatives by z (B, M, P)."""
+        return self.slopes_at(z_BP, self.logs)
+
+    def slopes_at(self, z_BP: Array, logs: tuple[Array, ...]) -> tuple[Array, Array]:
+        """Return predictions (B, Q) in the frame and their derivatives by z (B, Q, P)."""
         import numpy as np
 
         theta = self.theta(z_BP)
         columns = [c[:, None] for c in theta.T]
-        value, slopes = self.law.with_slopes(columns, *self.logs)
+        value, slopes = self.law.with_slopes(columns, *logs)
         chain = np.where(self.positive_P, theta, 1.0)
-        B, M = len(z_BP), len(self.target_M)
-        jac = np.empty((B, M, len(columns)))
+        B, Q = len(z_BP), len(logs[0])
+        jac = np.empty((B, Q, len(columns)))
         for p, slope in enumerate(slopes):
             np.multiply(slope, chain[:, p, None], out=jac[..., p])
-        return np.broadcast_to(value, (B, M)), jac
+        return np.broadcast_to(value, (B, Q)), jac
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelscale.scaling.fitting import Fit, fit_law
+from modelscale.scaling.fitting import Fit, fit_law, noise_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _ALIKE, _NOTHING = 1.05, 1e-5
+_DETERMINED = 1e-8
 _ROUGH = 1e-7  # tolerance of fits that are only compared
 
 CUTS = (0.6, 0.7, 0.8)
@@ -39,12 +40,15 @@ class Form:
         held_out: Root mean square of log(predicted / measured) on held-out tops, over cuts;
             NaN where too few points are below every cut.
         points: Held-out points, counted once a cut.
+        foreseen: What `held_out` would be if the law were right: noise, and what noise does to
+            the fits below the cuts.
     """
 
     kind: str
     fit: Fit
     held_out: float
     points: int
+    foreseen: float
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,14 @@ class HeldOut:
         fit: That fit.
         predicted_Q: Its predictions of the others.
         measured_Q: Their losses.
+        foreseen: Root mean square error of a right law, by noise and what it does to a fit.
     """
 
     keep_M: NDArray[np.bool_]
     fit: Fit
     predicted_Q: Array
     measured_Q: Array
+    foreseen: float
 
     @property
     def error(self) -> float:
@@ -100,7 +106,23 @@ def hold_out(law: LawSpec, points: Points, at: float, delta: float | None) -> He
     predicted = fit.predict(top.inputs)
     if not np.isfinite(predicted).all():
         return None
-    return HeldOut(keep, fit, predicted, top.loss_M)
+    return HeldOut(keep, fit, predicted, top.loss_M, _foreseen(fit, top))
+
+
+def _foreseen(fit: Fit, top: Points) -> float:
+    """Return the root mean square error of a right law on points that it was not fitted to.
+
+    By linear propagation of the noise; directions that the points do not determine are left
+    out, so that it is rather too small.
+    """
+    import numpy as np
+
+    frame, z = fit.frame, fit.z_P[None]
+    weight = np.sqrt(fit.points.weight_M)[:, None]
+    own = np.nan_to_num(frame.slopes_at(z, frame.logs)[1][0]) * weight
+    ahead = np.nan_to_num(frame.slopes_at(z, frame.logs_of(top.inputs))[1][0])
+    share_Q = np.square(ahead @ np.linalg.pinv(own, rcond=_DETERMINED)).sum(1)
+    return noise_of(fit) * float(np.sqrt(1 + share_Q.mean()))
 
 
 def rank(laws: Mapping[str, LawSpec], points: Points, delta: float | None = None) -> list[Form]:
@@ -120,8 +142,12 @@ def rank(laws: Mapping[str, LawSpec], points: Points, delta: float | None = None
         if fit is None:
             continue
         tests = [t for t in (hold_out(law, points, at, delta) for at in CUTS) if t is not None]
-        error = float(np.sqrt(np.mean([t.error**2 for t in tests]))) if tests else float("nan")
-        forms.append(Form(kind, fit, error, sum(len(t.measured_Q) for t in tests)))
+        error, foreseen = (
+            float(np.sqrt(np.mean(np.square(values)))) if tests else float("nan")
+            for values in ([t.error for t in tests], [t.foreseen for t in tests])
+        )
+        points_out = sum(len(t.measured_Q) for t in tests)
+        forms.append(Form(kind, fit, error, points_out, foreseen))
     forms.sort(key=lambda form: (np.isnan(form.held_out), form.held_out))
     if not forms or np.isnan(forms[0].held_out):
         return sorted(forms, key=lambda form: len(form.fit.z_P))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelscale.scaling.analysis import Analysis, credible, predict
+from modelscale.scaling.analysis import Analysis, predict
 from modelscale.scaling.bootstrap import Interval
 from modelscale.scaling.isoflop import Minimum, minima
+from modelscale.scaling.measurement import credible
 from modelscale.scaling.optimum import (
     NEARLY,
     allocate,
@@ -75,7 +76,7 @@ def spend(analysis: Analysis, compute: float) -> Budget:
 
     others = [
         allocate(form.fit.frame, form.fit.z_P[None], compute)
-        for form in credible(analysis)
+        for form in credible(analysis.forms[1:], analysis.forms[0].held_out, draws.noise)
         if {"parameters", "tokens"} <= set(form.fit.law.inputs)
     ]
     sizes = [float(other.parameters_B[0]) for other in others if not other.edge_B[0]]

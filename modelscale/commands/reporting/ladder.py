@@ -56,7 +56,7 @@ def ladder_sections(view: RunView) -> list[Section]:
     if result.get("held_out"):
         sections.append(_test(result))
     if result.get("recommendation"):
-        sections.append(_advice(view, result["metric"], result["recommendation"]))
+        sections.append(_advice(view, result, result["recommendation"]))
     if result.get("learning_rate"):
         sections.append(_rates(result["learning_rate"]))
     sections.append(_rungs(result))
@@ -136,7 +136,7 @@ def _plot(result: dict[str, Any]) -> ScalingLaw:
             for r in held.get("rungs", ())
             if along == "parameters" or r["parameters"] in {p["parameters"] for p in points}
         ),
-        x_label="parameters" if along == "parameters" else "examples seen in training",
+        x_label="parameters" if along == "parameters" else f"{_units(result)} seen in training",
         y_label=_loss_name(result["metric"]),
         caption="Bands are those of the law alone; the intervals of the held-out rungs are for "
         "a measurement.",
@@ -167,7 +167,7 @@ def _test(result: dict[str, Any]) -> Section:
     )
     columns = (
         "Parameters",
-        "Examples",
+        _units(result).capitalize(),
         "× largest fitted compute",
         "Measured",
         f"Foretold, {held['level']:.0%} interval",
@@ -184,7 +184,7 @@ def _test(result: dict[str, Any]) -> Section:
     return Section("The test on held-out rungs", (table,), note)
 
 
-def _advice(view: RunView, metric: str, advice: dict[str, Any]) -> Section:
+def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Section:
     chosen = advice["chosen"]
     blocks: list[Block] = [
         Table(
@@ -206,10 +206,11 @@ def _advice(view: RunView, metric: str, advice: dict[str, Any]) -> Section:
         )
     ]
     if advice["frontier"]:
-        blocks += [_frontier_plot(advice["frontier"]), _frontier(metric, advice["frontier"])]
+        blocks += [_frontier_plot(advice["frontier"], _units(result))]
+        blocks += [_frontier(result["metric"], advice["frontier"], _units(result))]
     facts = tuple(
         (
-            f"{r['factor']:g} × {r['what']}",
+            f"{r['factor']:g} × {_units(result) if r['what'] == 'tokens' else r['what']}",
             f"− {_estimate(r['gain'])} of {numbers.significant(r['before'])}",
         )
         for r in advice["returns"]
@@ -233,7 +234,7 @@ def _advice(view: RunView, metric: str, advice: dict[str, Any]) -> Section:
     return Section("What to train next", tuple(blocks))
 
 
-def _frontier(metric: str, budgets: list[dict[str, Any]]) -> Table:
+def _frontier(metric: str, budgets: list[dict[str, Any]], units: str) -> Table:
     rows = tuple(
         (
             numbers.si(b["compute"]),
@@ -245,11 +246,11 @@ def _frontier(metric: str, budgets: list[dict[str, Any]]) -> Table:
         )
         for b in budgets
     )
-    heads = ("FLOPs", "Best parameters", "Best examples", f"Expected {_loss_name(metric)}")
+    heads = ("FLOPs", "Best parameters", f"Best {units}", f"Expected {_loss_name(metric)}")
     return Table((*heads, "Sizes nearly as good"), rows, title="The frontier")
 
 
-def _frontier_plot(budgets: list[dict[str, Any]]) -> Curves:
+def _frontier_plot(budgets: list[dict[str, Any]], units: str) -> Curves:
     x = tuple(b["compute"] for b in budgets)
 
     def series(name: str, key: str) -> Series:
@@ -258,7 +259,7 @@ def _frontier_plot(budgets: list[dict[str, Any]]) -> Curves:
 
     return Curves(
         "The frontier",
-        (series("best parameters", "parameters"), series("best examples", "tokens")),
+        (series("best parameters", "parameters"), series(f"best {units}", "tokens")),
         x_label="FLOPs",
         y_label="best size, best data",
         log_x=True,
@@ -300,6 +301,10 @@ def _rungs(result: dict[str, Any]) -> Section:
     heads = ("Rung", "Parameters", "Data", "Seed", "Learning rate", "FLOPs", "Ending")
     table = Table((*heads, _loss_name(result["metric"])), rows, caption="All: points.csv.")
     return Section("All rungs", (table,))
+
+
+def _units(result: dict[str, Any]) -> str:
+    return str(result.get("units", "examples"))
 
 
 def _estimate(interval: dict[str, Any]) -> str:
