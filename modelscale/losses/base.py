@@ -18,6 +18,9 @@ class LossSpec(Component):
     task: ClassVar[Task]
     """The task that the loss is for."""
 
+    reconstructs: ClassVar[bool] = False
+    """Whether it is for networks that make their input again, whatever the label."""
+
     def outputs(self, targets: int) -> int:
         """Return how many network outputs O serve `targets` classes or target values."""
         return targets
