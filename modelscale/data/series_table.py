@@ -38,6 +38,7 @@ class _Steps:
         unit_L: (L,) index into `units`, ascending.
         units: Names.
         fingerprint: sha256 of what was read.
+        skipped: Columns that were not read, and why.
     """
 
     columns: dict[str, NDArray[np.float64]]
@@ -46,6 +47,7 @@ class _Steps:
     unit_L: NDArray[np.int32]
     units: tuple[str, ...]
     fingerprint: str
+    skipped: dict[str, str]
 
 
 def read_series(source: SeriesSource, how: Reading) -> Raw:
@@ -105,6 +107,7 @@ def _stacked(found: list[_Steps]) -> _Steps:
         ),
         units,
         sha.hexdigest(),
+        first.skipped,
     )
 
 
@@ -184,7 +187,7 @@ def _read_file(source: SeriesSource, path: Path, how: Reading, name: str) -> _St
         found = Texts(found.codes_N[order_L], found.words) if text else found[order_L]
     if source.fill == "previous":
         columns = {name: _filled(cells, unit_L) for name, cells in columns.items()}
-    return _Steps(columns, found, time_L, unit_L, units, raw.fingerprint)
+    return _Steps(columns, found, time_L, unit_L, units, raw.fingerprint, raw.skipped)
 
 
 def _file(source: SeriesSource, path: Path) -> TableFile:
@@ -293,6 +296,7 @@ def _windows(
         groups=windows.unit_N,
         group_names=steps.units,
         times=steps.time_L[windows.last_N],
+        skipped=steps.skipped,
     )
 
 

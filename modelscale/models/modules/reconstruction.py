@@ -53,7 +53,7 @@ class SeriesAutoencoder(nn.Module):
             nn.Conv1d(c_in, c_out, kernel, 2, reach)
             for c_in, c_out in zip(ins, widths, strict=True)
         )
-        self.code = nn.Conv1d(widths[-1], code, 1)
+        self.narrow = nn.Conv1d(widths[-1], code, 1)
         outs = (*widths[-2::-1], channels - 1)
         self.open = nn.Conv1d(code, widths[-1], 1)
         self.up = nn.ModuleList(
@@ -70,7 +70,7 @@ class SeriesAutoencoder(nn.Module):
         seen = F.pad(torch.cat([wanted, there_B1T], dim=1), (0, short))
         for layer in self.down:
             seen = F.gelu(layer(seen))
-        seen = F.gelu(self.open(self.code(seen)))
+        seen = F.gelu(self.open(self.narrow(seen)))
         for place, layer in enumerate(self.up):
             seen = layer(seen.repeat_interleave(2, dim=-1))
             seen = F.gelu(seen) if place < self.halvings - 1 else seen
