@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from modelscale.losses.base import LossSpec
 from modelscale.tensors import Task
 
@@ -21,9 +23,12 @@ class Reconstruction(LossSpec):
     task: ClassVar[Task] = "classification"
     reconstructs: ClassVar[bool] = True
 
+    trim: float = Field(0.1, ge=0, lt=1)
+    """Share of a batch, and of a validation part, that teaches and counts nothing: what is made
+    again worst (Rousseeuw, JASA 79, 1984). A little more than the share of anomalies."""
+
     robust: bool = True
-    """Whether the logarithm of 1 + error counts, so that few examples that cannot be made again
-    don't rule what is learnt."""
+    """Whether the logarithm of 1 + error counts rather than the error."""
 
     normal_only: bool = False
     """Whether training examples that are labelled 1 are left out of it."""
@@ -39,6 +44,10 @@ class Reconstruction(LossSpec):
         odds_N = outputs_NO[..., 1] - outputs_NO[..., 0]
         loss_N = F.softplus(odds_N) if self.robust else odds_N.exp()
         return loss_N * (targets_N == 0).to(loss_N.dtype) if self.normal_only else loss_N
+
+    def over(self, losses_KN: Tensor) -> Tensor:
+        kept = max(1, round(losses_KN.shape[-1] * (1 - self.trim)))
+        return losses_KN.topk(kept, dim=-1, largest=False).values.mean(-1)
 
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         return outputs_NO.softmax(-1)
