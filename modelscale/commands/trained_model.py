@@ -163,7 +163,12 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
 
     path, preprocessing = Path(what), trained.model.preprocessing
     series = preprocessing.form == "series"
-    if path.is_dir() and len(preprocessing.shape) != 3 and not preprocessing.texts and not series:
+    if (
+        path.is_dir()
+        and len(preprocessing.shape) != 3
+        and not preprocessing.texts
+        and not series
+    ):
         raise DataError(f"{path}: is a folder, and the model takes neither images nor texts")
     if not path.exists() and what in DATA_SETS:
         raw = SourceSpec.model_validate(what).read()

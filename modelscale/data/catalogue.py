@@ -190,7 +190,10 @@ def _texts(found: Found, texts: list[str], classes: list[str]) -> Raw:
 def _series(found: Found) -> Raw:
     """Read a training and a test file of series."""
     parts = [
-        parse(content.decode("utf-8", "replace").splitlines(), f"{found.origin}, {member.file_name}")
+        parse(
+            content.decode("utf-8", "replace").splitlines(),
+            f"{found.origin}, {member.file_name}",
+        )
         for content, member in zip(found.contents, found.entry.members, strict=True)
     ]
     return raw_of(parts, None, found.origin, found.fingerprint)

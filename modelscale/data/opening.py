@@ -119,8 +119,8 @@ def _new_series(
         raise InputMissing(f"{path}: No such file or directory")
     if not isinstance(like, SeriesSource):
         raise UsageError(
-            f"{path}: the model stands in no run that was trained on readings by unit and time, "
-            "so it is not known which columns these are"
+            f"{path}: the model stands in no run that was trained on readings by unit and "
+            "time, so it is not known which columns these are"
         )
     changes: dict[str, Any] = {"path": path, "test": None, "length": preprocessing.shape[0]}
     if like.length is None:

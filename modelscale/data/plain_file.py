@@ -21,7 +21,7 @@ class PlainFile:
     first_row = 1
 
     def __init__(self, path: Path, names: tuple[str, ...] = ()) -> None:
-        """Read `path`; without `names` its columns are column_1, column_2, …"""
+        """Read `path`; by default its columns are called column_1, column_2 and so on."""
         self.path = path
         self._names = names
         self._digest = ""

@@ -35,8 +35,8 @@ class Texts:
 class Raw:
     """All examples of a source.
 
-    Exactly one of `columns`, `array` and `series` holds the inputs. Arrays may be read-only memory
-    maps, so that data may be larger than memory.
+    Exactly one of `columns`, `array` and `series` holds the inputs. Arrays may be
+    read-only memory maps, so that data may be larger than memory.
 
     Attributes:
         columns: Table inputs by name, each (N,): float64 (NaN is missing) or `Texts`.

@@ -34,8 +34,8 @@ class SeriesExamples:
         return taken_BTC.transpose(1, 2).contiguous()
 
     def to(self, device: torch.device) -> SeriesExamples:
-        moved = (tensor.to(device) for tensor in (self.x_LC, self.start_N, self.length_N))
-        return SeriesExamples(*moved, self.positions)
+        start_N, length_N = self.start_N.to(device), self.length_N.to(device)
+        return SeriesExamples(self.x_LC.to(device), start_N, length_N, self.positions)
 
     def __len__(self) -> int:
         return len(self.start_N)

@@ -58,7 +58,7 @@ def apart(fold: Fold, windows: Windows, origin: str) -> Fold:
     import torch
 
     first_U = np.full(len(windows.units), windows.steps + 1, dtype=np.int64)
-    reach_N = windows.last_N + windows.ahead
+    reach_N = windows.ends() + windows.ahead
     kept = []
     for rows in (fold.test.numpy(), fold.validation.numpy(), fold.train.numpy()):
         inside = rows[reach_N[rows] < first_U[windows.unit_N[rows]]]

@@ -264,7 +264,8 @@ def _raw(
     import numpy as np
 
     special = columns.special()
-    groups, names = None, ()
+    groups = None
+    names: tuple[str, ...] = ()
     if columns.group is not None:
         cells = found[columns.group]
         assert isinstance(cells, Texts)

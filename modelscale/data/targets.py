@@ -70,8 +70,8 @@ def with_anomalies(raw: Raw) -> Raw:
             return replace(raw, classes=classes)
     odd = next(label for label in found if label not in ANOMALIES)
     raise DataError(
-        f"{raw.origin}: target '{raw.target_names[0]}': for task: anomaly it must be 1 where an "
-        f"example is to be found and 0 elsewhere, got {shown(odd)}"
+        f"{raw.origin}: target '{raw.target_names[0]}': for task: anomaly it must be 1 where "
+        f"an example is to be found and 0 elsewhere, got {shown(odd)}"
     )
 
 

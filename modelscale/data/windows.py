@@ -46,8 +46,7 @@ class Windows:
         """L, steps that are stored."""
         return len(self.time_L)
 
-    @property
-    def last_N(self) -> NDArray[np.int64]:
+    def ends(self) -> NDArray[np.int64]:
         """(N,) the last step of each window."""
         return self.start_N + self.length_N - 1
 
@@ -66,7 +65,7 @@ class Windows:
 
         change = np.zeros(self.steps + 1, dtype=np.int64)
         np.add.at(change, self.start_N[rows], 1)
-        np.add.at(change, self.last_N[rows] + 1, -1)
+        np.add.at(change, self.ends()[rows] + 1, -1)
         seen: NDArray[np.bool_] = change[:-1].cumsum() > 0
         return seen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -41,6 +42,6 @@ class Autoencoder(ModelSpec):
         widths = (inputs.shape[0], *self.hidden, self.code)
         both = (*widths, *widths[-2::-1])
         layers: list[nn.Module] = []
-        for c_in, c_out in zip(both[:-1], both[1:], strict=True):
+        for c_in, c_out in pairwise(both):
             layers += [nn.Linear(c_in, c_out), nn.GELU()]
         return Network(nn.Sequential(*layers[:-1]), self.squeeze)

@@ -16,8 +16,9 @@ MOST_STEPS = 1024  # they are gone through one by one
 
 
 class Recurrent(ModelSpec):
-    """Gated units that carry a state from step to step (GRU, Cho et al., arXiv:1406.1078;
-    LSTM, Hochreiter & Schmidhuber, Neural Computation 9, 1997).
+    """Gated units that carry a state from step to step.
+
+    (GRU: Cho et al., arXiv:1406.1078; LSTM: Hochreiter & Schmidhuber, 1997.)
     """
 
     takes: ClassVar[tuple[Form, ...]] = ("series",)
@@ -49,15 +50,16 @@ class Recurrent(ModelSpec):
             )
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
+        from modelscale.models.modules.series import Gates
         from modelscale.models.modules.series import Recurrent as Network
 
-        return Network(
-            inputs.shape[0],
-            self.width,
-            self.layers,
-            self.cell,
-            self.bidirectional,
-            self.pooling,
-            self.dropout,
-            outputs,
-        )
+        directions = (False, True) if self.bidirectional else (False,)
+        wide = self.width * len(directions)
+        layers = [
+            [
+                Gates(wide if place else inputs.shape[0], self.width, self.cell, backwards)
+                for backwards in directions
+            ]
+            for place in range(self.layers)
+        ]
+        return Network(layers, self.pooling, self.dropout, outputs)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Scaling(AugmentationSpec):
-    """Multiply each channel of a series by a factor of its own (Um et al., arXiv:1706.00527)."""
+    """Multiply each channel of a series by its own factor (Um et al., arXiv:1706.00527)."""
 
     form: ClassVar[Literal["images", "texts", "series"]] = "series"
     draws: ClassVar[int] = 1

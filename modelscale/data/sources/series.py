@@ -52,7 +52,7 @@ class SeriesSource(SourceSpec):
     """Column of the unit (engine, machine, patient); None where a file is one unit."""
 
     time: str | None = None
-    """Column of numbers or ISO 8601 dates; None where rows are in order and equally far apart."""
+    """Column of numbers or ISO 8601 dates; None where rows are in order, equally far apart."""
 
     target: str | None = None
     """Column to learn, as it stands at a window's last step."""

@@ -24,7 +24,7 @@ class TsFileSource(SourceSpec):
     """A second file, which is the test part; needs `split: {kind: column, …}`."""
 
     length: int | None = Field(None, ge=1, le=65_536)
-    """Steps that a network reads; shorter series are padded. By default those of the longest."""
+    """Steps that a network reads, by default those of the longest; others are padded."""
 
     def estimated_bytes(self) -> int:
         return 4 * sum(file_bytes(p) for p in (self.path, self.test_path) if p is not None)

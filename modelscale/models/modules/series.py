@@ -1,5 +1,6 @@
-"""Parts of networks that read series: (batch, channels, positions), the last channel of which
-is 1 at each step and 0 in the padding behind the last one.
+"""Parts of networks that read series (batch, channels, positions).
+
+The last channel is 1 at each step and 0 in the padding behind the last one.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class Gates(nn.Module):
         r_old, z_old, n_old = self.recall(state).chunk(3, dim=-1)
         reset, update = (r + r_old).sigmoid(), (z + z_old).sigmoid()
         new = (n + reset * n_old).tanh()
-        return new + update * (state - new)
+        out: Tensor = new + update * (state - new)
+        return out
 
     def _lstm(self, read: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next state and memory (Hochreiter & Schmidhuber, 1997; Gers et al.)."""
@@ -167,29 +169,18 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        width: int,
-        layers: int,
-        cell: str,
-        both: bool,
+        layers: list[list[Gates]],
         pooling: str,
         dropout: float,
         outputs: int,
     ) -> None:
-        """Make `layers` of `width` units a direction for series of `channels`."""
+        """Make it of `layers`, each of the gates of one direction or of both."""
         super().__init__()
-        self.pooling, self.width, self.both = pooling, width, both
-        directions = (False, True) if both else (False,)
-        wide = width * len(directions)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                Gates(channels if layer == 0 else wide, width, cell, backwards)
-                for backwards in directions
-            )
-            for layer in range(layers)
-        )
+        first = layers[0]
+        self.pooling, self.width, self.both = pooling, first[0].width, len(first) > 1
+        self.layers = nn.ModuleList(nn.ModuleList(layer) for layer in layers)
         self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
-        self.head = nn.Linear(wide, outputs)
+        self.head = nn.Linear(self.width * len(first), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, outputs) of x: (batch, channels, positions)."""
