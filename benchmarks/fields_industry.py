@@ -86,7 +86,7 @@ def features(windows: Windows) -> Values:
     return np.array(found)
 
 
-def baseline(name: str, loaded: LoadedData, seeds: int) -> list[float]:
+def baseline(loaded: LoadedData, seeds: int) -> list[float]:
     """Return the score of the usual model from each seed."""
     fold, raw = loaded.folds[0], loaded.raw
     known = np.concatenate([fold.train.numpy(), fold.validation.numpy()])
@@ -158,7 +158,7 @@ def main() -> None:
         print(f"{bare}: {len(y_N)} test rows, {found.parameters:,} parameters")
         print(f"  one model  {told([score(bare, y_N, a) for a in found.answers])}")
         print(f"  averaged   {score(bare, y_N, mean_NC):.4f} ({low:.4f} – {high:.4f})")
-        print(f"  baseline   {told(baseline(bare, loaded, seeds))}")
+        print(f"  baseline   {told(baseline(loaded, seeds))}")
         print(f"  {found.seconds / seeds:.1f} CPU seconds a model", flush=True)
 
 

@@ -176,6 +176,8 @@ def _check_evaluation(assembly: Assembly) -> None:
                 f"is for {len(section.costs)} classes, and there are {len(labels)} "
                 f"({', '.join(labels[:10])})",
             )
+    if section.alarms is not None:
+        _check_alarms(assembly)
     if section.ranking is not None:
         for field in ("user", "item"):
             name = getattr(section.ranking, field)
@@ -184,6 +186,17 @@ def _check_evaluation(assembly: Assembly) -> None:
                     f"evaluate.ranking.{field}",
                     f"no column '{name}'{did_you_mean(name, loaded.raw.columns)}",
                 )
+
+
+def _check_alarms(assembly: Assembly) -> None:
+    """Refuse alarms where nothing sets their threshold."""
+    from modelscale.data.targets import class_labels
+
+    loaded = assembly.loaded
+    if loaded.task != "classification" or len(class_labels(loaded.raw)) != 2:
+        raise assembly.fault("evaluate.alarms", "are for two classes")
+    if any(len(fold.validation) == 0 for fold in loaded.folds):
+        raise assembly.fault("evaluate.alarms", "need a validation part")
 
 
 def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
