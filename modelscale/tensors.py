@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["classification", "regression", "language_model"]
+StatedTask = Literal["classification", "regression", "language_model", "anomaly"]
+"""What a spec may ask for: `anomaly` is a classification that learns without labels."""
+
 Encoding = Literal["onehot", "codes"]
 Part = Literal["train", "validation", "test"]
 
@@ -18,7 +21,8 @@ class Inputs:
 
     Attributes:
         shape: Without the batch: (D,) for tables, (channels, height, width) for images,
-            (positions,) for tokens.
+            (positions,) for tokens, (channels, positions) for series, whose last channel is 1
+            at each step and, like all others, 0 in the padding behind the last one.
         categories: For tables in `codes` encoding, the number of categories of each of the
             *last* columns, which hold category codes as floats; the others are numeric.
         vocabulary: For tokens, the number of symbols; None for everything else.

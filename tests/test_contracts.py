@@ -233,9 +233,22 @@ def _images(B=5, side=8):
     return torch.rand(B, 2, side, side, generator=g)
 
 
+def _series(B=5, positions=20):
+    x = torch.randn(B, 4, positions, generator=torch.Generator().manual_seed(0))
+    length = torch.arange(B)[:, None, None] * 3 + 5
+    there = (torch.arange(positions) < length).float()
+    x[:, 2] = (x[:, 2] > 0).float()  # a flag
+    return torch.cat([x[:, :-1] * there, there], dim=1)
+
+
+def _examples(spec):
+    return _series() if spec.form == "series" else _images()
+
+
 @kinds_of(AugmentationSpec)
 def test_augmentation_of_an_image_does_not_depend_on_its_batch(kind):
-    spec, x = smallest(AugmentationSpec, kind), _images()
+    spec = smallest(AugmentationSpec, kind)
+    x = _examples(spec)
     uniform = torch.rand(len(x), spec.draws, generator=torch.Generator().manual_seed(1))
     before = x.clone()
     out = spec.apply(x, uniform)
@@ -249,7 +262,8 @@ def test_augmentation_of_an_image_does_not_depend_on_its_batch(kind):
 
 @kinds_of(AugmentationSpec)
 def test_augmentation_reads_nothing_but_its_uniform_numbers(kind):
-    spec, x = smallest(AugmentationSpec, kind), _images()
+    spec = smallest(AugmentationSpec, kind)
+    x = _examples(spec)
     uniform, state = torch.rand(len(x), spec.draws), torch.random.get_rng_state()
     first = spec.apply(x, uniform.clone())
     assert torch.equal(first, spec.apply(x, uniform.clone()))

@@ -16,6 +16,16 @@ def images(count: int = 6, height: int = 9, width: int = 7) -> torch.Tensor:
     return torch.rand(count, 2, height, width, generator=torch.Generator().manual_seed(0)) + 1.0
 
 
+def series(count: int = 6) -> torch.Tensor:
+    x = torch.randn(count, 3, 15, generator=torch.Generator().manual_seed(0))
+    there = (torch.arange(15) < torch.arange(4, 4 + 2 * count, 2)[:, None, None]).float()
+    return torch.cat([x * there, there], dim=1)
+
+
+def examples(spec: AugmentationSpec, count: int = 6) -> torch.Tensor:
+    return series(count) if spec.form == "series" else images(count)
+
+
 def draws(spec: AugmentationSpec, count: int = 6) -> torch.Tensor:
     return torch.rand(count, spec.draws, generator=torch.Generator().manual_seed(1))
 
@@ -23,7 +33,7 @@ def draws(spec: AugmentationSpec, count: int = 6) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_example_does_not_depend_on_its_batch(kind: str) -> None:
     spec = AugmentationSpec.model_validate(kind)
-    x, uniform = images(), draws(spec)
+    x, uniform = examples(spec), draws(spec)
     together = spec.apply(x, uniform)
     assert together.shape == x.shape
     assert together.dtype == torch.float32
@@ -38,7 +48,7 @@ def test_an_example_does_not_depend_on_its_batch(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_draws_are_within_bounds(kind: str) -> None:
     spec = AugmentationSpec.model_validate(kind)
-    x = images(2)
+    x = examples(spec, 2)
     below_one = math.nextafter(1.0, 0.0)
     uniform = torch.tensor([[0.0] * spec.draws, [below_one] * spec.draws], dtype=torch.float32)
     assert spec.apply(x, uniform).isfinite().all()

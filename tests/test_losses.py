@@ -44,7 +44,7 @@ def _instances():
             nats = values()[0].abs()
             yield pytest.param(spec, nats, torch.zeros(N, 1), id=kind)
             continue
-        targets = 2 if kind == "binary_cross_entropy" else C
+        targets = 2 if kind in {"binary_cross_entropy", "reconstruction"} else C
         y = torch.arange(N) % targets
         outputs = torch.randn(N, spec.outputs(targets), generator=torch.Generator())
         yield pytest.param(spec.resolved((N // targets,) * targets), outputs, y, id=kind)

@@ -122,6 +122,7 @@ def show_evaluated(result: Evaluated, console: Console) -> None:
     console.note(f"{document['checkpoint']} on {data['origin']}: {data['rows']:,} rows")
     show_metrics(document["metrics"], document["baseline"], console)
     _show_decisions(document.get("decisions"), console)
+    _show_alarms(document.get("alarms"), console)
     _show_ranking(document.get("ranking"), console)
     console.data("")
     if document["task"] != "classification":
@@ -165,6 +166,23 @@ def _show_decisions(decisions: dict[str, Any] | None, console: Console) -> None:
             f"{by['by_costs']:.4g} by the costs alone; Brier score "
             f"{calibration['brier_before']:.4f}, calibrated {calibration['brier_after']:.4f}"
         )
+
+
+def _show_alarms(alarms: dict[str, Any] | None, console: Console) -> None:
+    """Print what alarms find among rows and among events."""
+    if alarms is None:
+        return
+    console.data("")
+    rows = []
+    for name, there, raised in (("rows", "labelled", "alarms"), ("events", "events", "alarms")):
+        if entry := alarms.get(name):
+            shares = [numbers.significant(entry[key]) for key in ("precision", "recall", "f1")]
+            rows.append([name, str(entry[there]), str(entry[raised]), *shares])
+    console.table(["alarms", "labelled", "raised", "precision", "recall", "f1"], rows)
+    console.note(
+        f"alarm above a probability of {alarms['threshold']:.4g} (validation); "
+        f"false-positive rate here {numbers.significant(alarms['false_positive_rate'])}"
+    )
 
 
 def _show_ranking(ranking: dict[str, Any] | None, console: Console) -> None:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
 from modelscale.errors import SpecError, did_you_mean
-from modelscale.evaluation.metric_names import default_metrics, direction_of, metric_for
+from modelscale.evaluation.metric_names import (
+    anomaly_metrics,
+    default_metrics,
+    direction_of,
+    metric_for,
+)
 from modelscale.losses.base import LossSpec
+from modelscale.models.base import ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +89,8 @@ class Assembly:
         if data.task not in spec.model.tasks:
             kind, fits = spec.model.own_kind(), " and ".join(spec.model.tasks)
             raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
+        if spec.model.reconstructs != self.loss.reconstructs:
+            raise self.fault("model", _misfit(spec.model, self.loss))
         loss = self.loss if variant is None else _loss_of(variant, data.task)
         try:
             loss.outputs(data.targets)
@@ -126,6 +134,10 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     loss = _loss_of(experiment, loaded.task)
     goal = Goal(default_metrics(loaded.task), Monitor("loss", maximize=False))
     assembly = Assembly(experiment, places, loaded, loss, goal, device)
+    if (experiment.task == "anomaly") != loss.reconstructs:
+        raise assembly.fault(
+            "task", f"must be anomaly for the loss reconstruction, not for {loss.own_kind()}"
+        )
     if loss.task != loaded.task:
         raise assembly.fault(
             "loss", f"{loss.own_kind()} is for {loss.task}, and the task is {loaded.task}"
@@ -137,6 +149,14 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     if needs_validation and any(len(fold.validation) == 0 for fold in loaded.folds):
         raise assembly.fault("train", "needs a validation part; give `data.split.validation`")
     return assembly
+
+
+def _misfit(model: ModelSpec, loss: LossSpec) -> str:
+    """Return what is wrong where only one of the two is for making inputs again."""
+    kinds = [kind for kind in ModelSpec.kinds() if ModelSpec.of_kind(kind).reconstructs]
+    if loss.reconstructs:
+        return f"{model.own_kind()} does not make its input again; these do: {', '.join(kinds)}"
+    return f"{model.own_kind()} learns without labels; say task: anomaly"
 
 
 def _check_evaluation(assembly: Assembly) -> None:
@@ -156,6 +176,8 @@ def _check_evaluation(assembly: Assembly) -> None:
                 f"is for {len(section.costs)} classes, and there are {len(labels)} "
                 f"({', '.join(labels[:10])})",
             )
+    if section.alarms is not None:
+        _check_alarms(assembly)
     if section.ranking is not None:
         for field in ("user", "item"):
             name = getattr(section.ranking, field)
@@ -166,12 +188,24 @@ def _check_evaluation(assembly: Assembly) -> None:
                 )
 
 
+def _check_alarms(assembly: Assembly) -> None:
+    """Refuse alarms where nothing sets their threshold."""
+    from modelscale.data.targets import class_labels
+
+    loaded = assembly.loaded
+    if loaded.task != "classification" or len(class_labels(loaded.raw)) != 2:
+        raise assembly.fault("evaluate.alarms", "are for two classes")
+    if any(len(fold.validation) == 0 for fold in loaded.folds):
+        raise assembly.fault("evaluate.alarms", "need a validation part")
+
+
 def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     from modelscale.data.targets import class_labels
     from modelscale.training.scoring import Monitor
 
     experiment, task = assembly.experiment, assembly.loaded.task
-    metrics = list(experiment.metrics or default_metrics(task))
+    default = anomaly_metrics() if experiment.task == "anomaly" else default_metrics(task)
+    metrics = list(experiment.metrics or default)
     for place, metric in enumerate(experiment.metrics):
         if metric.task != task:
             raise assembly.fault(
@@ -203,6 +237,8 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
 
 
 def _loss_of(experiment: Experiment, task: Task) -> LossSpec:
+    if experiment.task == "anomaly" and experiment.loss is None:
+        return LossSpec.model_validate("reconstruction")
     return experiment.loss or LossSpec.model_validate(_DEFAULT_LOSS[task])
 
 

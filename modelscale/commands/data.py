@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modelscale.data.describing import DataSummary
-    from modelscale.tensors import Task
+    from modelscale.tensors import StatedTask
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def fetch(name: str) -> Fetched:
     return Fetched(name, tuple(map(str, fetching.fetch(name))))
 
 
-def show(what: DataSection | str, task: Task | None = None) -> Shown:
+def show(what: DataSection | str, task: StatedTask | None = None) -> Shown:
     """Return what is in a data set: columns with their roles, target, parts, warnings.
 
     Args:

@@ -176,6 +176,7 @@ def _asked_for(
     trained: TrainedModel, sample: _Sample, section: EvaluateSection
 ) -> dict[str, Any]:
     """Return what the spec's `evaluate` section asks for beside metrics, on the run's data."""
+    from modelscale.commands.alarming import alarms
     from modelscale.commands.deciding import decisions
     from modelscale.commands.measuring import targets_of
     from modelscale.commands.recommending import rankings
@@ -189,6 +190,12 @@ def _asked_for(
         chosen_on = (answers(trained, prepared.x, rows), targets_of(prepared, rows))
         measured_on = (sample.predictions, sample.targets)
         found["decisions"] = decisions(section, prepared, chosen_on, measured_on)
+    if section.alarms is not None:
+        rows = own.parts["validation"]
+        seen = (answers(trained, prepared.x, rows), targets_of(prepared, rows))
+        measured = (sample.predictions, sample.targets)
+        part_rows = own.parts[cast(Part, sample.name)]
+        found["alarms"] = alarms(section.alarms, own.raw, part_rows, seen, measured)
     if section.ranking is not None:
         part = cast(Part, sample.name)
         found["ranking"] = rankings(trained, own, part, section.ranking, section.confidence)

@@ -19,7 +19,7 @@ from modelscale.scaling.section import ScaleSection
 from modelscale.spec.base import Spec, faults_at
 from modelscale.spec.names import RunName
 from modelscale.spec.quantities import Seconds
-from modelscale.tensors import Task
+from modelscale.tensors import StatedTask
 from modelscale.training.plan import Regularization, TrainPlan
 from modelscale.tuning.section import TuneSection
 
@@ -43,8 +43,9 @@ class Experiment(Spec):
     seed: int = Field(0, ge=0)
     """Seed of weights, order, dropout and augmentation."""
 
-    task: Task | None = None
-    """What is learnt; inferred from the target when left out."""
+    task: StatedTask | None = None
+    """What is learnt; inferred from the target when left out. `anomaly` learns what examples
+    look like, without labels, and needs a model that makes its input again."""
 
     data: DataSection
     """What to learn from."""

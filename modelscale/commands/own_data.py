@@ -51,7 +51,8 @@ def read_own(trained: TrainedModel, *, accept_change: bool) -> OwnData:
             f"{trained.checkpoint.path}: stands in no run, so its data is not known; "
             "give --data FILE"
         )
-    loaded = load(experiment.data, model.task)
+    anomaly = experiment.task == "anomaly"
+    loaded = load(experiment.data, "anomaly" if anomaly else model.task)
     if loaded.raw.fingerprint != model.fingerprint and not accept_change:
         raise DataError(
             f"{loaded.raw.origin}: is not the data that the model was trained on (sha256 "
@@ -79,6 +80,7 @@ def rows_of(raw: Raw, rows: NDArray[np.int64]) -> Raw:
     return replace(
         raw,
         columns={name: taken(cells) for name, cells in raw.columns.items()},
+        series=None if raw.series is None else raw.series.rows(rows),
         array=None if raw.array is None else raw.array[rows],
         target=None if raw.target is None else taken(raw.target),
         groups=None,

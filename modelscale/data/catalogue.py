@@ -20,6 +20,7 @@ from modelscale.data.ratings import ratings
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import DEFAULT_MISSING, Reading
 from modelscale.data.tables import TableColumns, read_table
+from modelscale.data.ts_text import parse, raw_of
 from modelscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -186,6 +187,18 @@ def _texts(found: Found, texts: list[str], classes: list[str]) -> Raw:
     )
 
 
+def _series(found: Found) -> Raw:
+    """Read a training and a test file of series."""
+    parts = [
+        parse(
+            content.decode("utf-8", "replace").splitlines(),
+            f"{found.origin}, {member.file_name}",
+        )
+        for content, member in zip(found.contents, found.entry.members, strict=True)
+    ]
+    return raw_of(parts, None, found.origin, found.fingerprint)
+
+
 def _text(content: bytes) -> str:
     """Return a text; one that is not UTF-8 is in the code of western Europe."""
     try:
@@ -208,4 +221,5 @@ _PARSERS: dict[str, Callable[[Found], Raw]] = {
     "text_folders": _text_folders,
     "tabbed": _tabbed,
     "ratings": _ratings,
+    "ts": _series,
 }

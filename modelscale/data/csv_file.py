@@ -33,11 +33,11 @@ class CsvFile:
 
     def names(self) -> tuple[str, ...]:
         with open_regular(self.path) as stream:
-            return self._header(self._rows(_Lines(self.path, stream)))
+            return self._header(self._rows(TextLines(self.path, stream)))
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
         with open_regular(self.path) as stream:
-            lines = _Lines(self.path, stream)
+            lines = TextLines(self.path, stream)
             records = self._rows(lines)
             names = self._header(records)
             held: list[list[str]] = []
@@ -55,7 +55,7 @@ class CsvFile:
     def digest(self) -> str:
         return self._digest
 
-    def _rows(self, lines: _Lines) -> Iterator[list[str]]:
+    def _rows(self, lines: TextLines) -> Iterator[list[str]]:
         """Yield the records; `lines.row` is the number of the one that is read."""
         csv.field_size_limit(MAX_CELL_CHARS)
         records = csv.reader(lines, delimiter=self.delimiter, strict=True)
@@ -103,7 +103,7 @@ class CsvFile:
             yield record
 
 
-class _Lines:
+class TextLines:
     """The lines of a file as text, each checked; `row` is for messages."""
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
@@ -137,6 +137,17 @@ class _Lines:
                 f"{self.path}: row {self.row}: byte 0x{line[error.start]:02X} is not UTF-8; "
                 "save the file as UTF-8"
             ) from None
+
+
+def counted(lines: TextLines) -> Iterator[str]:
+    """Yield lines, with `lines.row` the number of the one that is read, from 1."""
+    while True:
+        lines.row += 1
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        yield line
 
 
 def _plain(error: csv.Error) -> str:

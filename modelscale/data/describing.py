@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modelscale.data.loading import LoadedData
     from modelscale.data.raw import Raw
     from modelscale.data.section import DataSection
+    from modelscale.data.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def describe(loaded: LoadedData, section: DataSection) -> DataSummary:
         fingerprint=raw.fingerprint,
         task=loaded.task,
         rows=len(raw),
-        shape=() if raw.array is None else tuple(raw.array.shape[1:]),
+        shape=_shape(raw),
         columns=_columns(loaded, section) if raw.array is None else (),
         targets=_targets(loaded),
         folds=tuple(
@@ -104,10 +105,18 @@ def describe(loaded: LoadedData, section: DataSection) -> DataSummary:
     )
 
 
+def _shape(raw: Raw) -> tuple[int, ...]:
+    if raw.series is not None:
+        return (len(raw.series.columns), raw.series.positions)
+    return () if raw.array is None else tuple(raw.array.shape[1:])
+
+
 def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, ...]:
     import numpy as np
 
     raw = loaded.raw
+    if raw.series is not None:
+        return _sensors(raw.series, raw.skipped)
     roles = column_roles(raw, loaded.folds[0].train.numpy(), section.columns)
     found = []
     for name, cells in raw.columns.items():
@@ -124,6 +133,19 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
             ColumnSummary(name, "ignore" if reason else role, missing, different, reason)
         )
     unread = [ColumnSummary(n, "ignore", None, None, why) for n, why in raw.skipped.items()]
+    return (*found, *unread)
+
+
+def _sensors(windows: Windows, skipped: dict[str, str]) -> tuple[ColumnSummary, ...]:
+    """Return the summary of the columns of series, of all steps."""
+    import numpy as np
+
+    found = []
+    for name, cells in windows.columns.items():
+        absent_L = np.isnan(cells)
+        different = len(np.unique(cells[~absent_L]))
+        found.append(ColumnSummary(name, "numeric", int(absent_L.sum()), different))
+    unread = [ColumnSummary(n, "ignore", None, None, why) for n, why in skipped.items()]
     return (*found, *unread)
 
 

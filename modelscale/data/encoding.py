@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelscale.data.raw import Texts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.data.raw import Raw
     from modelscale.data.vocabulary import Vocabulary
+    from modelscale.data.windows import Windows
 
 CHUNK_VALUES = 4_000_000
 
@@ -34,6 +36,8 @@ def encode(
     span = slice(start, len(raw) if stop is None else stop)
     if preprocessing.texts:
         return _encode_texts(preprocessing, raw, span)
+    if preprocessing.form == "series":
+        return _encode_series(preprocessing, raw, span)
     if preprocessing.form == "table":
         return _encode_table(preprocessing, raw, span)
     if raw.array is None or raw.array.shape[1:] != preprocessing.shape:
@@ -62,6 +66,54 @@ def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
         code_W = np.array([known.get(word, 0) for word in words] + [0], dtype=np.float32)
         encoded_ND[:, place] = code_W[word_N]  # -1, a missing cell, takes the last: 0
     return encoded_ND
+
+
+def _encode_series(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
+    import numpy as np
+
+    windows = series_of(preprocessing, raw)
+    step_NT, there_NT = windows.steps_of(span)
+    shape = (len(step_NT), len(preprocessing.numeric) + 1, windows.positions)
+    encoded_NDT = np.empty(shape, dtype=np.float32)
+    for place, number in enumerate(preprocessing.numeric):
+        encoded_NDT[:, place] = windows.columns[number.name][step_NT]
+    encoded_NDT[:, :-1][~np.broadcast_to(there_NT[:, None], encoded_NDT[:, :-1].shape)] = np.nan
+    encoded_NDT[:, -1] = there_NT
+    return encoded_NDT
+
+
+def encode_steps(
+    preprocessing: Preprocessing, raw: Raw, start: int, stop: int
+) -> NDArray[np.float32]:
+    """Return steps `start` to `stop` of all series as one window, (1, D + 1, steps)."""
+    import numpy as np
+
+    windows = series_of(preprocessing, raw)
+    encoded_DT = np.ones((len(preprocessing.numeric) + 1, stop - start), dtype=np.float32)
+    for place, number in enumerate(preprocessing.numeric):
+        encoded_DT[place] = windows.columns[number.name][start:stop]
+    return encoded_DT[None]
+
+
+def series_of(preprocessing: Preprocessing, raw: Raw) -> Windows:
+    """Return the windows of raw data, which have what a model takes.
+
+    Raises:
+        DataError: If it is no series, a column is missing, or windows are of another size.
+    """
+    windows = raw.series
+    if windows is None:
+        raise DataError(f"{raw.origin}: is no series, as the model takes")
+    for number in preprocessing.numeric:
+        if number.name not in windows.columns:
+            hint = did_you_mean(number.name, windows.columns)
+            raise DataError(f"{raw.origin}: no column '{number.name}'{hint}")
+    (positions,) = preprocessing.shape
+    if windows.positions > positions:
+        raise DataError(
+            f"{raw.origin}: windows have {windows.positions} steps; the model takes {positions}"
+        )
+    return windows if windows.positions == positions else replace(windows, positions=positions)
 
 
 def _encode_texts(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:

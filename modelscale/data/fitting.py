@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from modelscale.data.raw import Raw
     from modelscale.data.section import DataSection
+    from modelscale.data.windows import Windows
     from modelscale.tensors import Encoding, Task
 
 CHUNK_ROWS = 65_536
@@ -62,6 +63,10 @@ def fit(
         "targets": () if classes else _target_scales(raw, train, section),
         "target_names": raw.target_names,
     }
+    if raw.series is not None:
+        columns = _series_columns(raw, raw.series, train, section)
+        fields = {"form": "series", "numeric": columns, "shape": (raw.series.positions,)}
+        return Preprocessing.model_validate(common | fields)
     if raw.array is None:
         roles = column_roles(raw, train, section.columns)
         if roles.text:
@@ -90,25 +95,45 @@ def fit(
 def _numeric_columns(
     raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool
 ) -> tuple[NumericColumn, ...]:
-    import numpy as np
-
     found = []
     for name in roles.numeric:
         cells = numeric_cells(column(raw, name), name, raw, slice(0, len(raw)))
-        value_N = cells[train].astype(np.float32).astype(np.float64)  # as the network sees them
-        missing_N = np.isnan(value_N)
-        median = float(np.median(value_N[~missing_N])) if not missing_N.all() else 0.0
-        moments = _moments(np.where(missing_N, median, value_N)[:, None], standardize)
-        found.append(
-            NumericColumn(
-                name=name,
-                median=median,
-                mean=float(moments.mean[0]),
-                scale=float(moments.deviation[0]),
-                indicator=bool(missing_N.any()),
-            )
-        )
+        found.append(_number(name, cells[train], standardize))
     return tuple(found)
+
+
+def _series_columns(
+    raw: Raw, windows: Windows, train: NDArray[np.int64], section: DataSection
+) -> tuple[NumericColumn, ...]:
+    """Return the columns of series, fitted on the steps that training windows see."""
+    import numpy as np
+
+    seen = np.flatnonzero(windows.covered(train))
+    found = [
+        _number(name, cells[seen], section.standardize)
+        for name, cells in windows.columns.items()
+        if section.columns.get(name) != "ignore"
+    ]
+    if not found:
+        raise SpecError(f"data.columns: {raw.origin}: no column is left to learn from")
+    return tuple(found)
+
+
+def _number(name: str, values: NDArray[np.float64], standardize: bool) -> NumericColumn:
+    """Return a numeric column, fitted on values of which NaN are missing."""
+    import numpy as np
+
+    value_N = values.astype(np.float32).astype(np.float64)  # as the network sees them
+    missing_N = np.isnan(value_N)
+    median = float(np.median(value_N[~missing_N])) if not missing_N.all() else 0.0
+    moments = _moments(np.where(missing_N, median, value_N)[:, None], standardize)
+    return NumericColumn(
+        name=name,
+        median=median,
+        mean=float(moments.mean[0]),
+        scale=float(moments.deviation[0]),
+        indicator=bool(missing_N.any()),
+    )
 
 
 def _texts(

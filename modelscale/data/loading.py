@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from modelscale.data.prepared import Prepared
 from modelscale.data.reading import Reading
 from modelscale.data.roles import is_long
-from modelscale.data.targets import class_codes, class_labels, infer_task
+from modelscale.data.series_parts import apart, check_series
+from modelscale.data.targets import class_codes, class_labels, infer_task, with_anomalies
 from modelscale.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
     from modelscale.data.section import DataSection
     from modelscale.data.splits.base import Fold
-    from modelscale.tensors import Encoding, Task
+    from modelscale.tensors import Encoding, StatedTask, Task
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class NewData:
     origin: str
 
 
-def load(section: DataSection, task: Task | None = None) -> LoadedData:
+def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
     """Return all examples of a section, with the task and the folds.
 
     Args:
         section: The `data` section of a spec.
-        task: What is learnt; inferred from the target where None (see `infer_task`).
+        task: What is learnt; inferred from the target where None (see `infer_task`). With
+            `anomaly` labels are not needed, and are 1 for what is to be found.
 
     Raises:
         DataError: If the data is damaged or not what the section says.
@@ -79,6 +81,8 @@ def load(section: DataSection, task: Task | None = None) -> LoadedData:
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
     _check_target(raw)
+    if task == "anomaly":
+        raw, task = with_anomalies(raw), "classification"
     task = task or infer_task(raw)
     _check_section(section, raw)
     if (task == "language_model") != (raw.symbols is not None):
@@ -86,6 +90,8 @@ def load(section: DataSection, task: Task | None = None) -> LoadedData:
     folds = section.split.divide(raw, task)
     if raw.symbols is not None:
         folds = tuple(_apart(fold, raw) for fold in folds)
+    if raw.series is not None and section.split.own_kind() == "time":
+        folds = tuple(apart(fold, raw.series, raw.origin) for fold in folds)
     return LoadedData(raw, task, folds, on_disk, _warnings(raw, task, folds, section))
 
 
@@ -180,6 +186,9 @@ def _check_section(section: DataSection, raw: Raw) -> None:
             "data.split: windows of one text follow each other; give {kind: time, test: 0.1, "
             "validation: 0.1}, which cuts the text in one piece for each part"
         )
+    if raw.series is not None:
+        check_series(section, raw, raw.series)
+        return
     if section.columns and raw.array is not None:
         raise SpecError("data.columns: only tables have columns; leave it out")
     texts = any(is_long(cells) for cells in raw.columns.values())
@@ -224,7 +233,7 @@ def _warnings(
     from modelscale.data.roles import column_roles
 
     found: list[str] = []
-    if raw.array is None:
+    if raw.array is None and raw.series is None:
         found += column_roles(raw, folds[0].train.numpy(), section.columns).warnings
     if task == "classification":
         labels, code_N = class_labels(raw), class_codes(raw)

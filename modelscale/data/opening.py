@@ -22,6 +22,7 @@ KINDS = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".tsv": "csv",
+    ".ts": "ts_file",
     ".txt": "text_file",
 }
 """Sources of files, by the ends of their names."""
@@ -76,10 +77,12 @@ def read_new(
         DataError: If the file is damaged or lacks a column.
         InputMissing: If it is not there.
     """
+    if preprocessing.form == "series" and path.suffix.lower() != ".ts":
+        return _new_series(path, preprocessing, like, with_target=with_target, spill=spill)
     source = source_of(path)
     changes: dict[str, Any] = {}
     if like is not None and type(like) is type(source):
-        special = {"path", "target", "targets", "group", "time", "part"}
+        special = {"path", "target", "targets", "group", "time", "part", "test_path"}
         changes = {name: value for name, value in like if name not in special}
     if "target" in type(source).model_fields and with_target:
         changes["target"] = preprocessing.target_names
@@ -99,3 +102,31 @@ def read_new(
         first = next(iter(roles))
         raise DataError(f"{path}: no column '{first}'{did_you_mean(first, raw.skipped)}")
     return raw
+
+
+def _new_series(
+    path: Path,
+    preprocessing: Preprocessing,
+    like: SourceSpec | None,
+    *,
+    with_target: bool,
+    spill: Path | None,
+) -> Raw:
+    """Return the windows of new readings, cut as those that the model was trained on."""
+    from modelscale.data.sources.series import SeriesSource
+
+    if not path.exists():
+        raise InputMissing(f"{path}: No such file or directory")
+    if not isinstance(like, SeriesSource):
+        raise UsageError(
+            f"{path}: the model stands in no run that was trained on readings by unit and "
+            "time, so it is not known which columns these are"
+        )
+    changes: dict[str, Any] = {"path": path, "test": None, "length": preprocessing.shape[0]}
+    if like.length is None:
+        changes["length"] = None
+    if not with_target:
+        changes |= {"target": None, "remaining_life": None, "next": (), "target_of": "last"}
+    roles = {column.name: "numeric" for column in preprocessing.numeric}
+    reading = Reading(roles=roles, only=True, spill=spill)
+    return like.model_copy(update=changes).read(reading)

@@ -83,8 +83,9 @@ class TargetScale(Spec):
 class Preprocessing(Spec):
     """What turns a user's values into network inputs, and outputs back into answers."""
 
-    form: Literal["table", "array", "tokens"]
-    """What the data is: named columns (also of texts), images or vectors, or token numbers."""
+    form: Literal["table", "array", "tokens", "series"]
+    """What the data is: named columns (also of texts), images or vectors, token numbers, or
+    windows of series."""
 
     task: Task
     """What is learnt."""
@@ -105,7 +106,7 @@ class Preprocessing(Spec):
     """How texts become symbols; None where there are none."""
 
     shape: tuple[int, ...] = ()
-    """Shape of one example of an array or text: (channels, height, width), (D,) or
+    """Shape of one example of an array, text or series: (channels, height, width), (D,) or
     (positions,)."""
 
     divisor: float = Field(1.0, gt=0)
@@ -159,6 +160,9 @@ class Preprocessing(Spec):
 
     def inputs(self) -> Inputs:
         """Return what one example looks like to the network."""
+        if self.form == "series":
+            marked = sum(c.indicator for c in self.numeric)
+            return Inputs((len(self.numeric) + marked + 1, *self.shape))
         if self.form != "table" or self.texts:
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
@@ -173,7 +177,8 @@ class Preprocessing(Spec):
         Returns:
             (N, columns) float32 for tables: numeric columns, where NaN is missing, then
             category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
-            (N, positions) for texts: numbers of symbols, 0 behind a text's end.
+            (N, positions) for texts: numbers of symbols, 0 behind a text's end. For series
+            (N, D + 1, positions): columns, where NaN is missing, and 1 where a step is.
 
         Raises:
             DataError: If a column is missing or numeric where text was, or a shape differs.
@@ -198,12 +203,19 @@ class Preprocessing(Spec):
     def module(self) -> nn.Module:
         """Return what maps the encoded array to the network's inputs.
 
-        A module from (N, columns) or (N, *shape) float32 to (N, *inputs.shape) float32.
+        A module from what `encode` returns to (N, *inputs.shape) float32.
         """
-        from modelscale.data.preprocessing_module import ArrayInputs, TableInputs, TokenInputs
+        from modelscale.data.preprocessing_module import (
+            ArrayInputs,
+            SeriesInputs,
+            TableInputs,
+            TokenInputs,
+        )
 
         if self.form == "table" and not self.texts:
             return TableInputs(self)
+        if self.form == "series":
+            return SeriesInputs(self)
         return ArrayInputs(self) if self.form == "array" else TokenInputs()
 
     def tensors(self) -> dict[str, Tensor]:

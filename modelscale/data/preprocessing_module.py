@@ -66,6 +66,34 @@ class ArrayInputs(nn.Module):
         return (raw - self.mean) / self.scale
 
 
+class SeriesInputs(nn.Module):
+    """Steps of series: missing numbers filled in, numbers scaled, padding kept at 0."""
+
+    median_D1: Tensor
+    mean_D1: Tensor
+    scale_D1: Tensor
+    indicator: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        numeric = preprocessing.numeric
+        self.register_buffer("median_D1", torch.tensor([[c.median] for c in numeric]))
+        self.register_buffer("mean_D1", torch.tensor([[c.mean] for c in numeric]))
+        self.register_buffer("scale_D1", torch.tensor([[c.scale] for c in numeric]))
+        marked = [i for i, c in enumerate(numeric) if c.indicator]
+        self.register_buffer("indicator", torch.tensor(marked, dtype=torch.int64))
+
+    def forward(self, raw_NDT: Tensor) -> Tensor:
+        numbers_NDT, there_N1T = raw_NDT[:, :-1], raw_NDT[:, -1:]
+        missing_NDT = torch.isnan(numbers_NDT)
+        filled_NDT = torch.where(missing_NDT, self.median_D1, numbers_NDT)
+        parts = [(filled_NDT - self.mean_D1) / self.scale_D1 * there_N1T]
+        if len(self.indicator):
+            marks_NDT = missing_NDT.index_select(1, self.indicator).to(raw_NDT.dtype)
+            parts.append(marks_NDT * there_N1T)
+        return torch.cat([*parts, there_N1T], dim=1)
+
+
 class TokenInputs(nn.Module):
     """Token numbers pass as they are."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelscale.data.vocabulary import Vocabulary
+    from modelscale.data.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Texts:
 class Raw:
     """All examples of a source.
 
-    Exactly one of `columns` and `array` holds the inputs. Arrays may be read-only memory
-    maps, so that data may be larger than memory.
+    Exactly one of `columns`, `array` and `series` holds the inputs. Arrays may be
+    read-only memory maps, so that data may be larger than memory.
 
     Attributes:
         columns: Table inputs by name, each (N,): float64 (NaN is missing) or `Texts`.
@@ -49,6 +50,9 @@ class Raw:
         part: Text "train", "validation" or "test" of each row, for `split: column`.
         fingerprint: sha256 of the content that was read.
         origin: For people: file or data set, version, licence.
+        series: Windows of series.
+        classes: All classes that there are, where rows need not show them; in order.
+        group_names: What the numbers in `groups` stand for, where they are numbers of texts.
         vocabulary: Number of symbols when `array` holds tokens.
         symbols: What these symbols are, for windows of a text: number i of the array is
             `symbols.symbols[i]`.
@@ -62,7 +66,10 @@ class Raw:
     origin: str
     columns: dict[str, NDArray[np.float64] | Texts] = field(default_factory=dict)
     array: NDArray[np.generic] | None = None
+    series: Windows | None = None
+    classes: tuple[str, ...] = ()
     groups: NDArray[np.generic] | None = None
+    group_names: tuple[str, ...] = ()
     times: NDArray[np.float64] | None = None
     part: Texts | None = None
     vocabulary: int | None = None
@@ -73,6 +80,8 @@ class Raw:
     def __len__(self) -> int:
         if self.array is not None:
             return len(self.array)
+        if self.series is not None:
+            return len(self.series)
         if self.columns:
             return len(next(iter(self.columns.values())))
         return 0 if self.target is None else len(self.target)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from modelscale.data.cache import cache_folder
 from modelscale.data.examples import DiskExamples, TensorExamples
+from modelscale.data.series_examples import DiskSeries, SeriesExamples
 from modelscale.errors import CannotCreate, StorageError
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def transform(
     """
     import torch
 
+    if preprocessing.form == "series":
+        return _series(preprocessing, raw, device, disk_key)
     shape = (len(raw), *preprocessing.inputs().shape)
     pieces = _transformed(preprocessing, raw)
     kept = _kept_as(preprocessing)
@@ -108,6 +111,37 @@ def transform(
         dtype = {"float32": "<f4", "int16": "<i2", "int32": "<i4"}[kept]
         write_array(path, shape, dtype, (piece.numpy() for piece in pieces))
     return DiskExamples(path, device, len(raw))
+
+
+def _series(
+    preprocessing: Preprocessing, raw: Raw, device: torch.device, disk_key: str | None
+) -> Examples:
+    """Return windows of series, whose steps are kept once however many windows see them."""
+    import torch
+
+    from modelscale.data.encoding import encode_steps, series_of
+
+    windows, module = series_of(preprocessing, raw), preprocessing.module()
+    channels, positions = preprocessing.inputs().shape
+    places = (torch.from_numpy(windows.start_N), torch.from_numpy(windows.length_N))
+    step = max(1, CHUNK_VALUES // channels)
+
+    def pieces() -> Iterator[Tensor]:
+        for start in range(0, windows.steps, step):
+            stop = min(start + step, windows.steps)
+            with torch.no_grad():
+                x = module(torch.from_numpy(encode_steps(preprocessing, raw, start, stop)))
+            yield x[0].T
+
+    if disk_key is None:
+        examples = SeriesExamples(torch.cat(list(pieces())), *places, positions)
+        return examples.to(device)
+    key = json.dumps([raw.fingerprint, disk_key, preprocessing.to_json()], sort_keys=True)
+    path = spill_folder() / f"s-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    if not path.exists():
+        shape = (windows.steps, channels)
+        write_array(path, shape, "<f4", (piece.numpy() for piece in pieces()))
+    return DiskSeries(path, *places, positions, device)
 
 
 def _kept_as(preprocessing: Preprocessing) -> Literal["float32", "int16", "int32"]:

@@ -265,10 +265,11 @@ def _raw(
 
     special = columns.special()
     groups = None
+    names: tuple[str, ...] = ()
     if columns.group is not None:
         cells = found[columns.group]
         assert isinstance(cells, Texts)
-        groups = cells.codes_N
+        groups, names = cells.codes_N, tuple(cells.words)
         _refuse_missing(file, columns.group, groups < 0)
     part = None
     if columns.part is not None:
@@ -290,6 +291,7 @@ def _raw(
         origin=str(file.path),
         columns={name: cells for name, cells in found.items() if name not in special},
         groups=groups,
+        group_names=names,
         times=None if columns.time is None else _times(file, columns.time, found),
         part=part,
         skipped=skipped,

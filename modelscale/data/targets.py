@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelscale.data.reading import shown
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from modelscale.tensors import Task
 
 MAX_INTEGER_CLASSES = 20
+ANOMALIES = ("0", "1")
 
 
 def infer_task(raw: Raw) -> Task:
@@ -45,6 +47,34 @@ def infer_task(raw: Raw) -> Task:
     return "classification" if whole and len(values) <= MAX_INTEGER_CLASSES else "regression"
 
 
+def with_anomalies(raw: Raw) -> Raw:
+    """Return raw data with the two classes of anomaly detection, 0 and 1.
+
+    Without a target every row counts as 0: nothing is known of them, and nothing is learnt
+    from it.
+
+    Raises:
+        DataError: If a target is not 0 or 1 (or false or true).
+    """
+    import numpy as np
+
+    from modelscale.data.raw import Texts
+
+    target = raw.target
+    if target is None:
+        known = Texts(np.zeros(len(raw), dtype=np.int32), ANOMALIES)
+        return replace(raw, target=known, target_names=("anomaly",), classes=ANOMALIES)
+    found = class_labels(raw)
+    for classes in (ANOMALIES, ("false", "true")):
+        if set(found) <= set(classes):
+            return replace(raw, classes=classes)
+    odd = next(label for label in found if label not in ANOMALIES)
+    raise DataError(
+        f"{raw.origin}: target '{raw.target_names[0]}': for task: anomaly it must be 1 where "
+        f"an example is to be found and 0 elsewhere, got {shown(odd)}"
+    )
+
+
 def as_text(value: float) -> str:
     """Return a number as the text of a category or label: 3.0 is "3"."""
     return str(int(value)) if value == int(value) and abs(value) < 1e16 else repr(float(value))
@@ -56,6 +86,8 @@ def class_labels(raw: Raw) -> tuple[str, ...]:
 
     from modelscale.data.raw import Texts
 
+    if raw.classes:
+        return raw.classes
     target = raw.target
     assert target is not None
     if isinstance(target, Texts):

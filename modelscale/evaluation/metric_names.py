@@ -46,6 +46,12 @@ def default_metrics(task: Task) -> tuple[MetricSpec, ...]:
     return tuple(metric_for(name, task) for name in _DEFAULTS[task])
 
 
+def anomaly_metrics() -> tuple[MetricSpec, ...]:
+    """Return what is measured of anomaly scores, which need no threshold, by default."""
+    names = ("average_precision", "roc_auc", "recall_at_fpr")
+    return tuple(metric_for(name, "classification") for name in names)
+
+
 def direction_of(name: str, task: Task) -> Literal["maximize", "minimize"]:
     """Return which way is better, of `loss` or a metric, with or without `validation/`.
 

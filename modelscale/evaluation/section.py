@@ -24,6 +24,13 @@ class RankingSection(Spec):
     """Target from which on an item counts as relevant; by default every row counts."""
 
 
+class AlarmSection(Spec):
+    """When two classes' probability of the second one raises an alarm."""
+
+    false_positive_rate: float = Field(0.01, ge=0, lt=1)
+    """Share of validation rows labelled 0 that may raise an alarm; it sets the threshold."""
+
+
 class EvaluateSection(Spec):
     """How sure a measured metric is."""
 
@@ -39,6 +46,10 @@ class EvaluateSection(Spec):
     costs: CostTable | None = None
     """Cost of each true class (rows) decided as each class (columns), classes in order; has
     `modelscale evaluate` report decisions, with a threshold that the validation part chose."""
+
+    alarms: AlarmSection | None = None
+    """For two classes: has `modelscale evaluate` report what alarms find, among rows and, for
+    series, among events."""
 
     ranking: RankingSection | None = None
     """For tables of users and items: has `modelscale evaluate` rank all items for each user."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DType = Literal["float32", "int64", "uint8", "string"]
 CATEGORIES = "categories"
 NUMBERS = "numbers"
+SERIES = "series"
+PRESENT = "is a step"
 PROBABILITIES = "probabilities"
 VALUES = "values"
 
@@ -29,7 +31,8 @@ class Port:
         name: In the file.
         dtype: Of its elements.
         shape: Of one example; the batch comes before it.
-        columns: Names of the D elements of shape (D,), where they have any.
+        columns: Names of the D elements of shape (D,), where they have any; for series those
+            of the channels, the last of which is 1 at each step and 0 in padding.
         words: For category codes, the words of each column: word i has code i + 1, and 0 is
             for a missing or any other one.
     """
@@ -79,6 +82,9 @@ def _inputs(preprocessing: Preprocessing, *, text: bool) -> tuple[Port, ...]:
     shape = preprocessing.shape
     if preprocessing.form == "tokens" or preprocessing.texts:
         return (Port("tokens", "int64", shape),)
+    if preprocessing.form == "series":
+        names = (*(column.name for column in preprocessing.numeric), PRESENT)
+        return (Port(SERIES, "float32", (len(names), *shape), names),)
     if preprocessing.form == "array":
         name = "images" if len(shape) == 3 else "vectors"
         return (Port(name, "uint8" if preprocessing.divisor != 1 else "float32", shape),)
@@ -122,6 +128,8 @@ def user_values(
             values[port.name] = encoded[:, numbers:].astype(np.int64)
         elif port.name == CATEGORIES:
             values[port.name] = _texts(raw, port, slice(start, stop))
+        elif port.name == SERIES:
+            values[port.name] = encoded  # NaN is a missing cell, or padding
         else:
             cast = encoded.astype(port.dtype)
             if not np.array_equal(cast, encoded):

@@ -18,6 +18,9 @@ class LossSpec(Component):
     task: ClassVar[Task]
     """The task that the loss is for."""
 
+    reconstructs: ClassVar[bool] = False
+    """Whether it is for networks that make their input again, whatever the label."""
+
     def outputs(self, targets: int) -> int:
         """Return how many network outputs O serve `targets` classes or target values."""
         return targets
@@ -44,7 +47,11 @@ class LossSpec(Component):
 
     def mean(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
         """Return the mean of `per_example`, (); a loss may have a shorter way to it."""
-        return self.per_example(outputs_NO, targets_N).mean()
+        return self.over(self.per_example(outputs_NO, targets_N))
+
+    def over(self, losses_KN: Tensor) -> Tensor:
+        """Return the mean over a batch or part, (…) of (…, N); a loss may leave some out."""
+        return losses_KN.mean(-1)
 
     @abstractmethod
     def predictions(self, outputs_NO: Tensor) -> Tensor:

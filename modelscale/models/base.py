@@ -11,13 +11,15 @@ from modelscale.tensors import Encoding, Inputs, Task
 if TYPE_CHECKING:
     from torch import nn
 
-Form = Literal["vector", "image", "tokens"]
+Form = Literal["vector", "image", "tokens", "series"]
 
 
 def form_of(inputs: Inputs) -> Form:
     """Return what sort of inputs these are."""
     if inputs.vocabulary is not None:
         return "tokens"
+    if len(inputs.shape) == 2:
+        return "series"
     return "image" if len(inputs.shape) == 3 else "vector"
 
 
@@ -39,6 +41,9 @@ class ModelSpec(Component):
 
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression")
     """What the network can learn."""
+
+    reconstructs: ClassVar[bool] = False
+    """Whether it makes its input again, to find anomalies without labels."""
 
     def check(self, inputs: Inputs) -> None:
         """Raise ValueError where the network cannot take such inputs."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from modelscale.models.base import ModelSpec
+from modelscale.models.base import Form, ModelSpec
 from modelscale.tensors import Inputs
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ class Linear(ModelSpec):
 
     Inputs of more than one dimension are flattened first.
     """
+
+    takes: ClassVar[tuple[Form, ...]] = ("vector", "image", "series")
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from modelscale.models.base import ModelSpec
+from modelscale.models.base import Form, ModelSpec
 from modelscale.tensors import Inputs
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Mlp(ModelSpec):
     Inputs of more than one dimension are flattened first.
     """
 
+    takes: ClassVar[tuple[Form, ...]] = ("vector", "image", "series")
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
 
     hidden: tuple[Units, ...] = (128, 128)

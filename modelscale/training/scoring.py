@@ -87,7 +87,7 @@ def _values(
     count = len(outputs_KNO)
     repeated = y_N.expand(count, *y_N.shape).flatten(0, 1)
     losses = replica.loss.per_example(outputs_KNO.flatten(0, 1), repeated)
-    columns = {"loss": losses.view(count, -1).mean(dim=1).tolist()}
+    columns = {"loss": replica.loss.over(losses.view(count, -1)).tolist()}
     if metrics:
         predictions, targets = answers(replica, outputs_KNO, y_N)
         for metric in metrics:

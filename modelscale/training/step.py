@@ -172,7 +172,7 @@ class Stepper:
         loss_KB = losses.view(batch.y_KB.shape[:2])
         if batch.weight_KB is not None:
             loss_KB = loss_KB * batch.weight_KB
-        return loss_KB.mean(dim=1)
+        return loss.over(loss_KB)
 
     def _noise(self, x_KB: Tensor, steps: list[int], micro: int) -> Tensor | None:
         size = x_KB.shape[1]

@@ -18,7 +18,7 @@ class AugmentationSpec(Component):
     not depend on the batch, the worker or the replica's neighbours.
     """
 
-    form: ClassVar[Literal["images", "texts"]] = "images"
+    form: ClassVar[Literal["images", "texts", "series"]] = "images"
     """What it changes."""
 
     draws: ClassVar[int]
@@ -32,7 +32,9 @@ class AugmentationSpec(Component):
         """Return the changed examples.
 
         Args:
-            x: (batch, channels, height, width) or, for texts, (batch, positions) float32.
+            x: (batch, channels, height, width) or, for texts, (batch, positions) or, for
+                series, (batch, channels, positions) float32, whose last channel is 1 at each
+                step and 0 in the padding behind the last one.
             uniform: (batch, draws) float32 in [0, 1).
         """
 

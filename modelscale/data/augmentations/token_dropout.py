@@ -19,7 +19,7 @@ _BITS = 24
 class TokenDropout(AugmentationSpec):
     """Make random symbols of each text unknown (Iyyer et al., ACL 2015, "word dropout")."""
 
-    form: ClassVar[Literal["images", "texts"]] = "texts"
+    form: ClassVar[Literal["images", "texts", "series"]] = "texts"
     draws: ClassVar[int] = 2
 
     rate: float = Field(0.1, ge=0, lt=1)

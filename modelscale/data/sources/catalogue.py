@@ -15,14 +15,19 @@ class CatalogueSource(SourceSpec):
     """A published data set; `modelscale data ls` lists them, `data fetch NAME` gets one."""
 
     name: Literal[
+        "acsf1",
+        "basic_motions",
         "bbc_news",
         "breast_cancer",
         "diabetes",
         "digits",
         "german_credit",
+        "gun_point",
         "heart_disease",
         "heart_failure",
         "iris",
+        "italy_power_demand",
+        "japanese_vowels",
         "mnist_5k",
         "movielens_100k",
         "movielens_100k_features",
