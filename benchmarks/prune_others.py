@@ -19,16 +19,16 @@ BATCH = 64
 Found = tuple[float, int, int, dict[str, float]]
 
 
-def fine_tuned(
-    source: TrainedModel, network: nn.Module, text: str, seed: int, epochs: int
-) -> Found:
-    """Return accuracy, MACs, parameters and speed-ups of a network after plain fine-tuning."""
+def train_on(
+    network: nn.Module, text: str, seed: int, epochs: int, rate: float = RATE
+) -> float:
+    """Fine-tune a network in place at a constant rate; return its accuracy on the test part."""
     experiment = load_text(text, "spec", Experiment).spec
     loaded = load(experiment.data, None)
     data = prepare(loaded, 0, "onehot", experiment.data, torch.device("cpu"))
     rows, draws = data.rows["train"], torch.Generator().manual_seed(seed)
     recalibrate(network, (data.x.take(some) for some in rows.split(256)))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.05)
     for _ in range(epochs):
         network.train()
         for some in rows[torch.randperm(len(rows), generator=draws)].split(BATCH):
@@ -40,6 +40,14 @@ def fine_tuned(
     test = data.rows["test"]
     with torch.no_grad():
         found = network(data.x.take(test)).argmax(1)
+    return float((found == data.y[test]).float().mean())
+
+
+def fine_tuned(
+    source: TrainedModel, network: nn.Module, text: str, seed: int, epochs: int
+) -> Found:
+    """Return accuracy, MACs, parameters and speed-ups of a network after plain fine-tuning."""
+    accuracy = train_on(network, text, seed, epochs)
     shape = source.model.inputs.shape
     runs = compared(source.model.network, network, shape, torch.device("cpu"))
     speed = {
@@ -47,7 +55,6 @@ def fine_tuned(
         for runtime, turns in runs.items()
         for batch, ms in turns["before"].items()
     }
-    accuracy = float((found == data.y[test]).float().mean())
     return accuracy, count_macs(network, shape), parameter_count(network), speed
 
 
@@ -95,13 +102,13 @@ def _with_biases(network: nn.Module) -> nn.Module:
     return network
 
 
-def masks(source: TrainedModel) -> nn.Module:
-    """Return the network with 90 % of its weights masked by PyTorch's own tool."""
+def masks(source: TrainedModel, sparsity: float = 0.9) -> nn.Module:
+    """Return the network with so many of its weights masked by PyTorch's own tool."""
     from torch.nn.utils import prune as torch_prune
 
     network = copy.deepcopy(source.model.network)
     layers = [m for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     torch_prune.global_unstructured(
-        [(layer, "weight") for layer in layers], torch_prune.L1Unstructured, amount=0.9
+        [(layer, "weight") for layer in layers], torch_prune.L1Unstructured, amount=sparsity
     )
     return network
