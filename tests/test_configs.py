@@ -17,6 +17,7 @@ from modelscale.training.artifact import load_model
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 COMMAND = re.compile(r"^#     (modelscale (train|tune|ensemble|scale) configs/(\S+))$", re.M)
+THEN = re.compile(r"^#     (modelscale prune \S+)$", re.M)
 SCORE = re.compile(r"^# expects: (\w+)/(\w+) (>=|<=) ([0-9.]+)$", re.M)
 LINE = re.compile(r"^# expects: least-squares within ([0-9.e-]+)$", re.M)
 TIME = re.compile(r"^# takes: about (\d+) (seconds|minutes?) on two CPU cores", re.M)
@@ -52,6 +53,10 @@ class TestScores:
         if result.code == 66:
             pytest.skip(result.err.strip())
         assert result.code == 0, result.err
+        if then := THEN.search(text):
+            words = shlex.split(then[1])[1:]
+            result = cli(ROOT, *words, "--json", "-q", "--runs", tmp_path)
+            assert result.code == 0, result.err
         document = result.document
         assert document["status"] == "done"
         if line := LINE.search(text):

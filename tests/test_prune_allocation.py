@@ -86,7 +86,7 @@ def test_a_target_that_no_width_meets_gives_nothing(units):
 
 
 @pytest.mark.parametrize(
-    ("width", "step"), [(4, 1), (8, 2), (16, 4), (32, 8), (64, 16), (512, 16), (3, 1)]
+    ("width", "step"), [(4, 2), (8, 4), (16, 8), (24, 8), (32, 16), (64, 16), (512, 16), (3, 1)]
 )
 def test_widths_are_powers_of_two_up_to_sixteen(width, step):
     assert step_of(width, "auto") == step

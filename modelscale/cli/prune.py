@@ -40,7 +40,7 @@ _EXAMPLES = """Examples:
 
   modelscale prune runs/digits-mlp --kind structured,int8 --target latency=0.5
 
-  modelscale prune runs/digits-mlp --sweep 0.5,0.25,0.125 --criteria magnitude,random
+  modelscale prune runs/digits-mlp --sweep 0.5,0.25,0.125 --criteria activation,random
 
 The same command again goes on with an interrupted run (exit code 75), or reports a finished
 one. Exit codes: 3 a gate failed, 10 training again diverged, 65 bad checkpoint or other data,
@@ -74,7 +74,7 @@ MaxDrop = Annotated[
 ]
 Criterion = Annotated[
     str | None,
-    typer.Option("--criterion", help="magnitude, taylor, batch_norm_scale, random, …"),
+    typer.Option("--criterion", help="activation, magnitude, taylor, random, …"),
 ]
 SweepOption = Annotated[
     str | None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Allocation = Literal["global", "uniform"]
 Counts = dict[str, int]
 _WIDEST_STEP = 16
-_QUARTERS = 4
+_LEAST_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def ladder_of(
         group: The units.
         scores_U: How much each matters.
         align: Multiple of positions; `auto` is a power of two from 1 to 16 that is no more
-            than a quarter of the width, with half and a quarter of it as the last widths.
+            than half of the width, with half and a quarter of it as the last widths.
         least: Share of its units that stays at least.
     """
     per_unit = max(1, min((m.per_unit for m in group.makers), default=1))
@@ -93,7 +93,7 @@ def step_of(width: int, align: Literal["auto"] | int) -> int:
     if align != "auto":
         return align if width >= 2 * align else 1
     step = 1
-    while step < _WIDEST_STEP and step * 2 * _QUARTERS <= width:
+    while step < _WIDEST_STEP and step * 2 * _LEAST_STEPS <= width:
         step *= 2
     return step
 

@@ -32,9 +32,10 @@ class Structured(Retrained):
     pick by rule."""
 
     criterion: CriterionSpec = Field(
-        default_factory=lambda: CriterionSpec.model_validate("magnitude")
+        default_factory=lambda: CriterionSpec.model_validate("activation")
     )
-    """What decides which units go."""
+    """What decides which units go; `activation` when left out, as a batch norm behind a layer
+    makes the size of its weights arbitrary."""
 
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
     """`one_shot` cuts once; `iterative` in `rounds`, by an equal factor each, with a share of
@@ -50,7 +51,7 @@ class Structured(Retrained):
 
     align: Literal["auto"] | PositiveInt = "auto"
     """Widths are multiples of this where layers are wide enough, since processors like them;
-    `auto` is a quarter of the width, from 1 to 16. 1 takes widths as they fall."""
+    `auto` is a power of two up to half the width, from 1 to 16. 1 takes widths as they fall."""
 
     least: float = Field(0.1, ge=0, le=1)
     """Share of its units that every layer keeps."""
