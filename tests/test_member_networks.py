@@ -91,6 +91,19 @@ def test_trains_among_others_as_alone_and_comes_back_from_its_files(loss):
         assert float(-p_NC.gather(1, y_N1).log().mean()) == pytest.approx(kept, rel=1e-4)
 
 
+def test_hidden_units_and_members_are_cut_out_of_its_own_code():
+    from modelscale.pruning.structure import find_units
+    from modelscale.pruning.surgery import cut
+
+    network = built().eval()
+    structure = find_units(network, (torch.zeros(2, 4),))
+    assert sorted(group.units for group in structure.groups) == [MEMBERS, 7, 8]
+    keep = {group.name: list(range(group.units - 2)) for group in structure.groups}
+    made = cut(network, structure, keep)
+    assert isinstance(made.network, Members)  # so that it trains on as members
+    assert made.network.train()(torch.randn(6, 4)).shape == (6 * (MEMBERS - 2), OUT)
+
+
 def test_members_refuse_batch_norm():
     with pytest.raises(ValueError, match="members have no statistics of their own"):
         ModelSpec.model_validate({"kind": "mlp", "members": 2, "norm": "batch"})

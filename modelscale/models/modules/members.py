@@ -6,7 +6,6 @@ Inside, values are (batch, M, features), so that what works on features need not
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -69,7 +68,9 @@ class MemberHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, M, out) of x: (batch, M or 1, in)."""
-        return (x.transpose(0, 1) @ self.weight.mT).transpose(0, 1) + self.bias
+        if x.shape[1] == 1:
+            x = x.expand(-1, len(self.weight), -1)
+        return torch.bmm(x.transpose(0, 1), self.weight.mT).transpose(0, 1) + self.bias
 
 
 class Members(nn.Module):
@@ -107,12 +108,14 @@ class Members(nn.Module):
 
 
 def mean_answer(outputs_BMO: Tensor, answer: Answer) -> Tensor:
-    """Return the outputs (B, O) that stand for the mean of the members' answers."""
+    """Return the outputs (B, O) that stand for the mean of the members' answers.
+
+    Logits of classes lack the constant log(M), so that members may be cut out.
+    """
     if answer == "values":
         return outputs_BMO.mean(1)
-    count = math.log(outputs_BMO.shape[1])
     if answer == "classes":
-        return outputs_BMO.log_softmax(-1).logsumexp(1) - count
+        return outputs_BMO.log_softmax(-1).logsumexp(1)
     yes, no = F.logsigmoid(outputs_BMO), F.logsigmoid(-outputs_BMO)
     return yes.logsumexp(1) - no.logsumexp(1)
 
