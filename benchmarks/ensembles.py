@@ -1,6 +1,7 @@
 """Ensembles beside scikit-learn's usual models, on the same 2 × 5 folds.
 
-    python benchmarks/ensembles.py [--quick] [--ours] [--data NAME,…] [--methods NAME,…]
+    python benchmarks/ensembles.py [--quick] [--data NAME,…] [--methods NAME,…] [--keep FOLDER
+        [--seconds S]] [--table]
 
 Folds are those of `RepeatedStratifiedKFold(5, 2, random_state=0)` (`RepeatedKFold` for values).
 Every method sees the training rows of a fold alone, for whatever it chooses. Accuracy and
@@ -8,31 +9,25 @@ log-loss, or RMSE: mean over the folds ± their standard deviation, and the CPU 
 fold. `one model` is the spec of a data set from one seed. `folds` members are one model for
 each of five inner folds; `vary` members are drawn from one space of models and rates, the same
 for all tables. How many there are is in `METHODS`; images get half as many or fewer.
-`--quick`: the first two folds of the three smallest data sets; `--ours`: no scikit-learn.
+`--quick`: the first two folds. `--keep` writes every fold's score into a folder, where the next
+run goes on; `--seconds` ends a run early, and `--table` prints what is known as Markdown.
 """
 
-import sys
+import argparse
+import math
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from fold_scores import FoldScores, Score, cells, markdown
 from numpy.typing import NDArray
-from sklearn import ensemble, linear_model, model_selection
-from sklearn.base import BaseEstimator, is_classifier
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.metrics import log_loss
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
+from sklearn_models import measured, their_score, theirs
 from timing import machine
 
 from modelscale.commands.assembly import assemble
@@ -53,46 +48,50 @@ from modelscale.training.ensemble_artifact import load_predictor
 from modelscale.training.stopping import StopRequest
 
 TABLE = """
-model: {kind: mlp, hidden: [64], dropout: 0.2}
-optimizer: {kind: adamw, lr: 3e-3, weight_decay: 0.1}
+model: {kind: mlp, hidden: [64], dropout: 0.2, activation: silu}
+optimizer: {kind: adamw, lr: 7e-3}
 scheduler: cosine
-regularization: {l2: 3e-3}
-train: {epochs: 60, batch_size: 32, keep: last}
+regularization: {l2: 2e-3}
+train: {epochs: 100, batch_size: 32, keep: last}
 """
 SPECS = {
     "iris": TABLE,
     "wine": TABLE,
     "breast_cancer": TABLE,
-    "diabetes": TABLE,
+    "diabetes": TABLE.replace("epochs: 100", "epochs: 40"),
     "digits": """
-model: {kind: cnn, channels: [32, 64], dropout: 0.2}
-optimizer: {kind: adamw, lr: 3e-3, weight_decay: 0.05}
+model: {kind: cnn, channels: [16, 32], dropout: 0.1}
+optimizer: {kind: adamw, lr: 5e-3, weight_decay: 0.05}
 scheduler: one_cycle
-train: {epochs: 20, batch_size: 64, keep: last}
+train: {epochs: 15, batch_size: 64, keep: last}
 """,
 }
+VALUES = {"diabetes"}
+"""Those with values as targets."""
 AUGMENT = {"digits": ", augment: [{kind: rotate, degrees: 10}]"}
 VARY = """vary: {
-  model: {choices: [linear, {kind: mlp, hidden: [32], dropout: 0.2},
-    {kind: mlp, hidden: [64, 64], dropout: 0.2}]},
-  regularization.l2: {low: 1e-3, high: 3e-2, log: true},
-  optimizer.lr: {low: 1e-3, high: 1e-2, log: true}}"""
+  model: {choices: [linear, {kind: mlp, hidden: [32], dropout: 0.2, activation: silu},
+    {kind: mlp, hidden: [64, 64], dropout: 0.3, activation: silu}]},
+  regularization.l2: {low: 1e-4, high: 1e-1, log: true},
+  optimizer.lr: {low: 2e-3, high: 2e-2, log: true}}"""
 VARY_IMAGES = """vary: {
   optimizer.lr: {low: 1e-3, high: 6e-3, log: true},
   model.dropout: {low: 0.1, high: 0.4}}"""
 ONE_MODEL = "one model"
+SHARED = "one model of 16 that share weights"
 METHODS = {
     ONE_MODEL: "{kind: average, members: 2}",
+    SHARED: "{kind: average, members: 2}",
     "average": "{kind: average, members: 16}",
-    "average, folds": "{kind: average, members: 4, folds: 5}",
+    "average folds": "{kind: average, members: 4, folds: 5}",
     "bagging": "{kind: bagging, members: 16}",
-    "boosting, samme": "{kind: boosting, members: 8, method: samme, chains: 2}",
-    "boosting, gradient": "{kind: boosting, members: 12, method: gradient, chains: 2}",
+    "boosting samme": "{kind: boosting, members: 8, method: samme, chains: 2}",
+    "boosting gradient": "{kind: boosting, members: 12, method: gradient, chains: 2}",
     "snapshot": "{kind: snapshot, members: 5}",
     "soup": "{kind: soup, members: 8}",
-    "greedy, vary, folds": "{kind: greedy, members: 12, folds: 5, VARY}",
-    "stacking, vary, folds": "{kind: stacking, members: 12, folds: 5, VARY}",
-    "average, vary, folds": "{kind: average, members: 12, folds: 5, VARY}",
+    "greedy vary folds": "{kind: greedy, members: 16, folds: 5, VARY}",
+    "stacking vary folds": "{kind: stacking, members: 16, folds: 5, VARY}",
+    "average vary folds": "{kind: average, members: 16, folds: 5, VARY}",
 }
 FLOWS = {
     "together": together.build,
@@ -100,18 +99,6 @@ FLOWS = {
     "trajectory": trajectory.build,
     "soup": soups.build,
 }
-
-
-class Score(NamedTuple):
-    """What a method reaches on one fold.
-
-    Attributes:
-        values: Accuracy and log-loss, or RMSE.
-        seconds: CPU time of training.
-    """
-
-    values: tuple[float, ...]
-    seconds: float
 
 
 class Silent:
@@ -147,16 +134,14 @@ class Ours:
         """Return the `ensemble` section of a method; images get fewer and larger members."""
         text = METHODS[method]
         if self.name == "digits":
-            text = text.replace("members: 16", "members: 8").replace(
-                "members: 12", "members: 3"
-            )
-            text = text.replace("members: 4", "members: 2").replace("VARY", VARY_IMAGES)
+            text = text.replace("members: 4", "members: 2").replace("members: 16", "members: 4")
+            text = text.replace("VARY", VARY_IMAGES)
         return text.replace("VARY", VARY).replace("\n", " ")
 
     def score(self, method: str, known: NDArray[np.int64], test: NDArray[np.int64]) -> Score:
         """Train a method on the known rows and measure it on the others."""
         section = self.section(method)
-        words = (f"ensemble={section}",)
+        words = (f"ensemble={section}", *(["model.members=16"] if method == SHARED else []))
         spec = load_text(self.text, self.name, Experiment, words).spec
         assembly = assemble(spec, {}, torch.device("cpu"))
         train, validation = torch.from_numpy(known), torch.empty(0, dtype=torch.int64)
@@ -180,7 +165,7 @@ class Ours:
         data, warmth = data_of(assembly), None
         if self.task == "classification" and built.single is None and len(built.rows):
             warmth = fit_temperature(built.combined.held_out, targets_for(data, built.rows))
-        if method == ONE_MODEL:
+        if method in {ONE_MODEL, SHARED}:
             model = load_model(built.members[0].files)
             start += (time.process_time() - start) / 2  # two were trained
         else:
@@ -190,86 +175,13 @@ class Ours:
         return Score(measured(predictions.numpy(), self.y[test].numpy()), seconds)
 
 
-def measured(predictions: NDArray[np.floating], y: NDArray[np.generic]) -> tuple[float, ...]:
-    """Return accuracy and log-loss of probabilities (N, C), or RMSE of values (N, 1)."""
-    if y.ndim == 2:
-        return (float(np.sqrt(np.mean((predictions - y) ** 2))),)
-    predictions = predictions.astype(np.float64)
-    predictions /= predictions.sum(1, keepdims=True)
-    right = float((predictions.argmax(1) == y).mean())
-    return right, float(log_loss(y, predictions, labels=range(predictions.shape[1])))
-
-
-def theirs(name: str, task: str) -> dict[str, Callable[[], BaseEstimator]]:
-    """Return scikit-learn's models by name."""
-
-    def scaled(model: BaseEstimator) -> BaseEstimator:
-        return make_pipeline("passthrough" if name == "digits" else StandardScaler(), model)
-
-    if task == "regression":
-        five = [
-            ("ridge", scaled(linear_model.RidgeCV(np.logspace(-2, 3, 26)))),
-            ("svm", scaled(SVR(C=30))),
-            ("forest", ensemble.RandomForestRegressor(300, random_state=0)),
-            ("trees", ensemble.ExtraTreesRegressor(300, random_state=0)),
-            ("boosting", ensemble.HistGradientBoostingRegressor(random_state=0)),
-        ]
-        mlp = scaled(MLPRegressor((64,), alpha=1.0, max_iter=1000, random_state=0))
-        ada = ensemble.AdaBoostRegressor(n_estimators=100, random_state=0)
-        stack = ensemble.StackingRegressor(five)
-    else:
-        logistic = linear_model.LogisticRegressionCV(
-            Cs=[0.01, 0.1, 1, 10],
-            l1_ratios=(0,),
-            cv=3,
-            max_iter=1000,
-            scoring="neg_log_loss",
-            use_legacy_attributes=False,
-        )
-        five = [
-            ("logistic", scaled(logistic)),
-            ("svm", scaled(CalibratedClassifierCV(SVC(C=10), ensemble=False))),
-            ("forest", ensemble.RandomForestClassifier(500, random_state=0)),
-            ("trees", ensemble.ExtraTreesClassifier(500, random_state=0)),
-            ("boosting", ensemble.HistGradientBoostingClassifier(random_state=0)),
-        ]
-        mlp = scaled(MLPClassifier((64,), max_iter=1000, random_state=0))
-        ada = ensemble.AdaBoostClassifier(n_estimators=100, random_state=0)
-        stack = ensemble.StackingClassifier(five)
-    names = ["logistic / ridge", "SVM (RBF)", "random forest", "extra trees", "hist. boosting"]
-    models = dict(zip(names, (model for _, model in five), strict=True))
-    models |= {"MLP": mlp, "AdaBoost": ada, "stack of five": stack}
-    return {key: lambda m=model: m for key, model in models.items()}
-
-
-def their_score(
-    model: BaseEstimator,
-    x: NDArray[np.float64],
-    y: NDArray[np.generic],
-    known: NDArray[np.int64],
-    test: NDArray[np.int64],
-) -> Score:
-    """Fit a model of scikit-learn and measure it."""
-    start = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a solver that did not quite converge
-        model.fit(x[known], y[known].ravel())
-    seconds = time.process_time() - start
-    if is_classifier(model):
-        return Score(measured(model.predict_proba(x[test]), y[test]), seconds)
-    return Score(measured(model.predict(x[test]).reshape(-1, 1), y[test]), seconds)
-
-
-def folds_of(ours: Ours, quick: bool) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds_of(ours: Ours) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return (known, test) rows of every fold."""
     y = ours.y.numpy()
     if ours.task == "regression":
-        cut = model_selection.RepeatedKFold(n_splits=5, n_repeats=2, random_state=0).split(y)
-    else:
-        cut = model_selection.RepeatedStratifiedKFold(
-            n_splits=5, n_repeats=2, random_state=0
-        ).split(y, y)
-    return list(cut)[: 2 if quick else None]
+        return list(RepeatedKFold(n_splits=5, n_repeats=2, random_state=0).split(y))
+    cut = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
+    return list(cut.split(y, y))
 
 
 def inputs_of(name: str) -> NDArray[np.float64]:
@@ -277,52 +189,65 @@ def inputs_of(name: str) -> NDArray[np.float64]:
     loaded = load_text(f"data: {{source: {name}}}\nmodel: linear", name, Experiment).spec
     raw = loaded.data.source.read()
     if raw.array is not None:
-        return np.asarray(raw.array, dtype=np.float64).reshape(len(raw), -1) / 16
+        pixels_ND = np.asarray(raw.array, dtype=np.float64).reshape(len(raw), -1)
+        return pixels_ND / pixels_ND.max()
     return np.stack(list(raw.columns.values()), axis=1)
 
 
-def compare(name: str, wanted: list[str] | None, *, quick: bool, ours_only: bool) -> None:
-    """Measure one data set and print its rows."""
+def compare(name: str, request: argparse.Namespace) -> None:
+    """Measure what is not known yet of one data set."""
     ours = Ours(name)
-    folds = folds_of(ours, quick)
-    for method in METHODS:
-        if wanted and method.partition(",")[0] not in wanted:
-            continue
-        if ours.task == "regression" and "samme" in method:
-            continue
-        show(name, f"{method} *", [ours.score(method, *fold) for fold in folds])
-    if ours_only:
-        return
+    folds = list(enumerate(folds_of(ours)))[: 2 if request.quick else None]
     x, y = inputs_of(name), ours.y.numpy()
-    for method, make in theirs(name, ours.task).items():
-        if not wanted or method in wanted:
-            show(name, method, [their_score(make(), x, y, *fold) for fold in folds])
+    others = theirs(name, ours.task)
+    for method in methods_of(name):
+        if request.methods and method not in request.methods:
+            continue
+        known = request.scores.of(name, method)
+        for fold, rows in folds:
+            if fold in known:
+                continue
+            if time.monotonic() > request.until:
+                return
+            if method in others:
+                score = their_score(others[method](), x, y, *rows)
+            else:
+                score = ours.score(method, *rows)
+            request.scores.add(name, method, fold, score)
+        if known:
+            print(f"{name:15}{method:32}{'  '.join(cells(known.values()))}", flush=True)
 
 
-def show(data: str, method: str, scores: list[Score]) -> None:
-    """Print a method's mean and spread over folds."""
-    cells = ""
-    for place in range(len(scores[0].values)):
-        values = [score.values[place] for score in scores]
-        digits = 2 if values[0] > 10 else 4
-        cells += f"{mean(values):9.{digits}f} ± {stdev(values):.{digits}f}"
-    seconds = mean(score.seconds for score in scores)
-    print(f"{data:15}{method:32}{cells}{seconds:9.1f} s", flush=True)
+def methods_of(name: str) -> list[str]:
+    """Return the names of all methods that suit a data set, ours first."""
+    task = "regression" if name in VALUES else "classification"
+    own = [m for m in METHODS if task == "classification" or "samme" not in m]
+    own = [m for m in own if name != "digits" or m != SHARED]
+    return own + list(theirs(name, task))
 
 
 def main() -> None:
-    quick, ours_only = "--quick" in sys.argv, "--ours" in sys.argv
-    pin(1)
-    chosen = _option("--data") or list(SPECS)
-    print(machine(), "  * modelscale")
-    print(f"{'data':15}{'method':32}{'accuracy or RMSE':>18}{'log-loss':>18}{'CPU':>9}")
-    for name in chosen[:3] if quick else chosen:
-        compare(name, _option("--methods"), quick=quick, ours_only=ours_only)
-
-
-def _option(name: str) -> list[str] | None:
-    place = sys.argv.index(name) if name in sys.argv else None
-    return None if place is None else sys.argv[place + 1].split(",")
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=lambda text: text.split(","), default=list(SPECS))
+    options.add_argument("--methods", type=lambda text: text.split(","))
+    options.add_argument(
+        "--keep", type=Path, help="folder of scores; what is in it is not redone"
+    )
+    options.add_argument("--seconds", type=float, default=math.inf, help="begin no fold after")
+    options.add_argument("--table", action="store_true", help="print what is kept, as Markdown")
+    options.add_argument("--quick", action="store_true", help="two folds")
+    request = options.parse_args()
+    request.scores = FoldScores(request.keep)
+    request.until = time.monotonic() + request.seconds
+    if not request.table:
+        pin(1)
+        print(machine())
+        for name in request.data:
+            compare(name, request)
+    for name in request.data:
+        print(
+            markdown(name, methods_of(name), request.scores, 2 if request.quick else 10) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -6,29 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from command_line import cli, run_of
+from command_line import cli
+from ensemble_story import made, prepared
 from sklearn.metrics import accuracy_score, log_loss
 
 from modelscale.data.sources.base import SourceSpec
 from modelscale.ensembling.methods.base import EnsembleSpec
 from modelscale.runs.checkpoints import read_checkpoint
-from modelscale.training.ensemble_artifact import load_members, load_predictor
+from modelscale.training.ensemble_artifact import load_members
 
-WINE = """\
-data: {source: wine, split: {test: 0.25, validation: 0.2, seed: 0}}
-model: {kind: mlp, hidden: [12], dropout: 0.1}
-optimizer: {kind: adam, lr: 1e-2}
-train: {epochs: 4, batch_size: 32}
-evaluate: {resamples: 100}
-"""
-DIABETES = """\
-task: regression
-data: {source: diabetes, split: {test: 0.2, validation: 0.2, seed: 0}}
-model: {kind: mlp, hidden: [12]}
-optimizer: {kind: adam, lr: 1e-2}
-train: {epochs: 4, batch_size: 32}
-evaluate: {resamples: 100}
-"""
 FEW = {
     "snapshot": "members: 2",
     "stacking": "members: 3, folds: 2",
@@ -55,24 +41,7 @@ def in_tiers(sections, fast):
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ensembles")
-    (folder / "wine.yaml").write_text(WINE)
-    (folder / "diabetes.yaml").write_text(DIABETES)
-    for name, more in (
-        ("seeds", ("--set", "train.seeds=3")),
-        ("moved", ("--set", "data.split.seed=1")),
-    ):
-        done = cli(folder, "train", "wine.yaml", "-q", "--name", name, *more)
-        assert done.code == 0, done.err
-    return folder
-
-
-def made(folder, config, section, *words):
-    done = cli(
-        folder, "ensemble", config, "--set", f"ensemble={section}", "--json", "-q", *words
-    )
-    assert done.code == 0, done.err
-    return done.document
+    return prepared(tmp_path_factory.mktemp("ensembles"))
 
 
 def table_of(path):
@@ -267,141 +236,3 @@ class TestWhatIsSaid:
         done = cli(workshop, "predict", run, "--data", "wine")
         assert done.code == 0, done.err
         assert len(done.out.splitlines()) == 179
-
-
-class TestFinishedRuns:
-    def test_seeds_of_a_run_are_combined_without_training(self, workshop):
-        done = cli(workshop, "ensemble", "seeds", "--set", "ensemble=average", "--json", "-q")
-        assert done.code == 0, done.err
-        run = workshop / done.document["run"]
-        assert run.parent.name == "seeds-ensemble"
-        assert (run / "metrics.jsonl").read_text() == ""
-        files = dict(read_checkpoint(run / "checkpoints" / "best").files)
-        members = load_members(files)
-        for seed, member in enumerate(members):
-            path = (
-                run_of(workshop, "seeds") / "members" / f"seed-{seed}" / "checkpoints" / "best"
-            )
-            alone = load_predictor(dict(read_checkpoint(path).files))
-            x = torch.randn(4, *member.inputs.shape)
-            assert torch.equal(alone.predictions(x), member.predictions(x))
-
-    @pytest.mark.slow
-    def test_trials_of_a_search_are_selected_on_validation_rows(self, workshop):
-        (workshop / "search.yaml").write_text(
-            WINE
-            + "tune: {n_trials: 4, space: {optimizer.lr: {low: 1e-3, high: 1e-1, log: true}}}\n"
-        )
-        assert cli(workshop, "tune", "search.yaml", "-q").code == 0
-        done = cli(workshop, "ensemble", "runs/search", "--json", "-q")
-        assert done.code == 0, done.err
-        document = done.document
-        assert document["method"]["kind"] == "greedy"
-        assert document["selection"]["origin"] == "validation"
-        assert len(document["members"]) == 4
-        assert all(m["params"]["optimizer.lr"] for m in document["members"])
-
-    def test_model_that_learnt_from_the_test_part_is_refused(self, workshop):
-        done = cli(workshop, "ensemble", "seeds", "moved", "-q")
-        assert done.code == 65
-        assert "for the test part: learnt from" in done.err
-
-    @pytest.mark.parametrize(
-        ("words", "code", "told"),
-        [
-            (("seeds", "--set", "ensemble=bagging"), 2, "bagging trains its members"),
-            (("seeds", "--set", "optimizer.lr=1"), 2, "members are finished"),
-            (("moved",), 2, "1 finished models"),
-            (("nothing",), 66, "no run found"),
-            (("wine.yaml",), 78, "ensemble: missing"),
-            (
-                ("wine.yaml", "--set", "ensemble={kind: stakcing}"),
-                78,
-                "did you mean 'stacking'",
-            ),
-            (
-                ("wine.yaml", "--set", "ensemble={vary: {optimizer.l: {low: 1, high: 2}}}"),
-                78,
-                "lr",
-            ),
-            (
-                ("wine.yaml", "--set", "ensemble={kind: snapshot, members: 3}"),
-                78,
-                "whole number",
-            ),
-            (
-                ("wine.yaml", "--set", "ensemble={kind: greedy, metric: rmse}"),
-                78,
-                "ensemble.metric: metric 'rmse' is for regression",
-            ),
-            (
-                ("diabetes.yaml", "--set", "ensemble={kind: stacking, meta: logistic}"),
-                78,
-                "meta",
-            ),
-            (
-                ("diabetes.yaml", "--set", "ensemble={kind: boosting, method: samme}"),
-                78,
-                "samme",
-            ),
-            (
-                (
-                    *("wine.yaml", "--set", "ensemble={kind: greedy, folds: null}"),
-                    *("--set", "data.split.validation=0"),
-                ),
-                78,
-                "something must decide",
-            ),
-        ],
-    )
-    def test_what_does_not_fit_is_told_with_its_exit_code(self, workshop, words, code, told):
-        done = cli(workshop, "ensemble", *words, "-q")
-        assert done.code == code, done.err
-        assert told in done.err
-        assert "Traceback" not in done.err
-
-
-def test_leak_planted_in_the_folds_is_caught(workshop, monkeypatch):
-    """A fold whose model has learnt from the rows that it answers for must not count."""
-    from modelscale.commands.ensembling import together
-    from modelscale.ensembling.folds import InnerFold, inner_folds
-
-    def leaky(rows, classes, folds, seed):
-        honest = inner_folds(rows, classes, folds, seed)
-        first = honest[0]
-        stolen = torch.cat([first.learnt[1:], first.held[:1]]).sort().values
-        return [InnerFold(stolen, first.held), *honest[1:]]
-
-    monkeypatch.setattr(together, "inner_folds", leaky)
-    done = cli(
-        workshop,
-        *("ensemble", "wine.yaml", "-q", "--name", "leaky"),
-        *("--set", "ensemble={kind: stacking, members: 2, folds: 3}"),
-    )
-    assert done.code == 65
-    assert "learnt from 1 of the" in done.err
-
-
-def test_out_of_fold_score_of_noise_is_chance(tmp_path):
-    """Labels that have nothing to do with the inputs: only leakage could predict them."""
-    rows = np.random.default_rng(0)
-    lines = ["a,b,c,d,e,f,y"]
-    lines += [
-        ",".join([*(f"{v:.4f}" for v in rows.normal(size=6)), "xy"[rows.integers(2)]])
-        for _ in range(240)
-    ]
-    (tmp_path / "noise.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "noise.yaml").write_text(
-        "data: {source: {kind: csv, path: noise.csv, target: y},"
-        " split: {test: 0.2, validation: 0}}\n"
-        "model: {kind: mlp, hidden: [64]}\noptimizer: {kind: adam, lr: 1e-2}\n"
-        "train: {epochs: 40, batch_size: 32}\n"
-    )
-    document = made(tmp_path, "noise.yaml", "{kind: stacking, members: 2, folds: 4}")
-    found = document["selection"]["metrics"]["accuracy"]["value"]
-    assert 0.38 < found < 0.62
-    assert document["selection"]["metrics"]["log_loss"]["value"] > 0.66
-    logs = (tmp_path / document["run"] / "metrics.jsonl").read_text().splitlines()
-    assert (
-        json.loads(logs[-1])["train/loss"] < 0.4
-    )  # although the members know their rows by heart

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelscale.models.base import Form, ModelSpec
 from modelscale.tensors import Inputs
@@ -37,6 +37,16 @@ class Mlp(ModelSpec):
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation before the activation: over an example's units, or over the batch."""
 
+    members: int = Field(1, ge=1)
+    """Networks in one that share their weights and differ by scales of each layer's inputs and
+    outputs; their mean answers (TabM, arXiv:2410.24210). 1 is a plain network."""
+
+    @model_validator(mode="after")
+    def _members_have_no_batch_norm(self) -> Self:
+        if self.members > 1 and self.norm == "batch":
+            raise ValueError("members have no statistics of their own: norm none or layer")
+        return self
+
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn
 
@@ -54,4 +64,9 @@ class Mlp(ModelSpec):
             if self.dropout > 0:
                 layers.append(Dropout(self.dropout))
             width = units
-        return nn.Sequential(*layers, nn.Linear(width, outputs))
+        layers.append(nn.Linear(width, outputs))
+        if self.members > 1:
+            from modelscale.models.modules.members import Members
+
+            return Members(layers, self.members)
+        return nn.Sequential(*layers)

@@ -23,9 +23,10 @@ from modelscale.errors import DataError
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.models.edits.base import EditSpec, edited
+from modelscale.models.modules.members import tell_members
 from modelscale.models.modules.slicing import named_tensors
 from modelscale.tensors import Inputs, Task
-from modelscale.training.cohort import Weights
+from modelscale.training.cohort import Weights, answer_of
 from modelscale.training.layout import Layout
 from modelscale.training.replica import Replica
 from modelscale.training.sparse_storage import packed, unpacked
@@ -142,7 +143,9 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         edits = tuple(
             EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])
         )
-        network = edited(spec.build(inputs, loss.outputs(facts["targets"])), edits)
+        network = spec.build(inputs, loss.outputs(facts["targets"]))
+        tell_members(network, answer_of(loss, facts["task"], facts["targets"]))
+        network = edited(network, edits)
         _load_weights(network, unpacked(load(files[WEIGHTS]), network, edits))
         return Model(
             spec=spec,

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from modelscale.losses.base import LossSpec
 from modelscale.models.edits.base import edited
+from modelscale.models.modules.members import Answer, tell_members
 from modelscale.models.modules.noise import playing
 from modelscale.seeds import derive
+from modelscale.tensors import Task
 from modelscale.training.layout import Layout
 from modelscale.training.packed import packed_stack
 from modelscale.training.replica import Replica
@@ -207,4 +210,12 @@ def build_network(replica: Replica) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
+    tell_members(network, answer_of(replica.loss, data.task, data.targets))
     return edited(network, replica.edits)
+
+
+def answer_of(loss: LossSpec, task: Task, targets: int) -> Answer:
+    """Return what a network's outputs are with a loss."""
+    if task == "regression":
+        return "values"
+    return "yes" if loss.outputs(targets) == 1 else "classes"

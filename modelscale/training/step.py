@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from modelscale.losses.base import LossSpec
 from modelscale.models.modules.noise import count_noise
 from modelscale.training.batches import Batch, dropout_noise
 from modelscale.training.cohort import Cohort
@@ -163,11 +164,11 @@ class Stepper:
         """Return each replica's mean loss (K,) of outputs (K, B, O)."""
         loss = self.cohort.replicas[0].loss
         if len(self.cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
-            return loss.mean(outputs_KBO[0], batch.y_KB[0]).view(1)
+            return mean_loss(loss, outputs_KBO[0], batch.y_KB[0]).view(1)
         outputs = outputs_KBO.flatten(0, 1)
-        losses = loss.per_example(outputs, batch.y_KB.flatten(0, 1))
+        losses = losses_of(loss, outputs, batch.y_KB.flatten(0, 1))
         if batch.partner_KB is not None and batch.share_KB is not None:
-            others = loss.per_example(outputs, batch.partner_KB.flatten(0, 1))
+            others = losses_of(loss, outputs, batch.partner_KB.flatten(0, 1))
             losses = torch.lerp(others, losses, batch.share_KB.flatten())
         loss_KB = losses.view(batch.y_KB.shape[:2])
         if batch.weight_KB is not None:
@@ -220,6 +221,28 @@ class Stepper:
             for tensor, old in zip((theta_KP, *self.slots_KP.values()), before, strict=True):
                 for k in [k for k, good in enumerate(finite) if not good]:
                     tensor[k] = old[k]
+
+
+def losses_of(loss: LossSpec, outputs: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the loss of each example (N,): the mean over a network's answers for it.
+
+    Args:
+        loss: Of one answer.
+        outputs: (N, O), or (N · M, O) of a network that gives M answers an example.
+        targets_N: Targets of the examples.
+    """
+    answers = len(outputs) // len(targets_N)
+    if answers == 1:
+        return loss.per_example(outputs, targets_N)
+    losses = loss.per_example(outputs, targets_N.repeat_interleave(answers, dim=0))
+    return losses.view(-1, answers).mean(dim=1)
+
+
+def mean_loss(loss: LossSpec, outputs: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the mean of `losses_of`, ()."""
+    if len(outputs) == len(targets_N):
+        return loss.mean(outputs, targets_N)
+    return losses_of(loss, outputs, targets_N).mean()
 
 
 def learning_rate(replica: Replica, step: int) -> float:

@@ -8,6 +8,7 @@ from modelscale.commands.line_fit import LineFit
 from modelscale.commands.reporting.answers import answers_of
 from modelscale.commands.reporting.closed_form import closed_form
 from modelscale.commands.reporting.curves import curves_section
+from modelscale.commands.reporting.ensemble import ensemble_sections
 from modelscale.commands.reporting.errors_made import errors_section
 from modelscale.commands.reporting.ladder import ladder_sections, ladder_stats
 from modelscale.commands.reporting.overview import (
@@ -56,6 +57,8 @@ def run_page(view: RunView) -> RunPage:
     faults: list[str] = []
     sections: list[Section | None] = list(pruned_sections(view))
     computed = closed_form(view, again)
+    if view.verb == "ensemble":
+        sections += ensemble_sections(view)
     if estimates(view.result):
         sections.append(metrics_section(view, rows))
         sections.append(members_section(view))
