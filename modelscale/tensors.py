@@ -22,8 +22,11 @@ class Inputs:
         categories: For tables in `codes` encoding, the number of categories of each of the
             *last* columns, which hold category codes as floats; the others are numeric.
         vocabulary: For tokens, the number of symbols; None for everything else.
+        quantiles: For tables, where a model asks for them: edges of bins of equally many
+            training rows, for each of the *first* columns, which are the numbers.
     """
 
     shape: tuple[int, ...]
     categories: tuple[int, ...] = ()
     vocabulary: int | None = None
+    quantiles: tuple[tuple[float, ...], ...] = ()

@@ -49,21 +49,30 @@ class Assembly:
     goal: Goal
     device: torch.device
     threads: int | None = None
-    _prepared: dict[tuple[int, Encoding], Prepared] = field(default_factory=dict)
+    _prepared: dict[tuple[int, Encoding, int], Prepared] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
         """Rounds of cross-validation; 1 without."""
         return len(self.loaded.folds)
 
-    def data(self, fold: int, encoding: Encoding) -> Prepared:
-        """Return one fold ready for training; made once."""
+    def data(self, fold: int, encoding: Encoding, bins: int | None = None) -> Prepared:
+        """Return one fold ready for training; made once.
+
+        Args:
+            fold: Round of cross-validation.
+            encoding: How categories reach the network.
+            bins: Into how many bins numbers are cut; by default as the experiment's model asks.
+        """
         from modelscale.data.loading import prepare
 
-        key = (fold, encoding)
+        bins = self.experiment.model.quantile_bins() if bins is None else bins
+        key = (fold, encoding, bins)
         if key not in self._prepared:
             section = self.experiment.data
-            self._prepared[key] = prepare(self.loaded, fold, encoding, section, self.device)
+            self._prepared[key] = prepare(
+                self.loaded, fold, encoding, section, self.device, bins=bins
+            )
         return self._prepared[key]
 
     def replica(self, fold: int, seed: int, variant: Experiment | None = None) -> Replica:
@@ -75,7 +84,7 @@ class Assembly:
         from modelscale.training.replica import Replica
 
         spec = variant or self.experiment
-        data = self.data(fold, spec.model.encoding)
+        data = self.data(fold, spec.model.encoding, spec.model.quantile_bins())
         try:
             spec.model.check(data.inputs)
         except ValueError as error:
@@ -136,6 +145,10 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     needs_validation = experiment.train.early_stopping or experiment.train.monitor != "auto"
     if needs_validation and any(len(fold.validation) == 0 for fold in loaded.folds):
         raise assembly.fault("train", "needs a validation part; give `data.split.validation`")
+    if experiment.train.sampling == "balanced" and loaded.task != "classification":
+        raise assembly.fault(
+            "train.sampling", f"balanced is for classification, and the task is {loaded.task}"
+        )
     return assembly
 
 

@@ -38,7 +38,12 @@ class Moments(NamedTuple):
 
 
 def fit(
-    raw: Raw, task: Task, train: NDArray[np.int64], encoding: Encoding, section: DataSection
+    raw: Raw,
+    task: Task,
+    train: NDArray[np.int64],
+    encoding: Encoding,
+    section: DataSection,
+    bins: int = 0,
 ) -> Preprocessing:
     """Return the pre-processing that the training rows ask for.
 
@@ -48,6 +53,7 @@ def fit(
         train: Rows to fit on, ascending.
         encoding: How categories reach the network.
         section: Roles of columns and what is to be scaled.
+        bins: Into how many bins each number of a table is to be cut.
 
     Raises:
         DataError: If no column is left to learn from, or a target has no logarithm.
@@ -73,7 +79,7 @@ def fit(
             common
             | {
                 "form": "table",
-                "numeric": _numeric_columns(raw, train, roles, section.standardize),
+                "numeric": _numeric_columns(raw, train, roles, section.standardize, bins),
                 "categories": categories,
             }
         )
@@ -88,7 +94,7 @@ def fit(
 
 
 def _numeric_columns(
-    raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool
+    raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool, bins: int
 ) -> tuple[NumericColumn, ...]:
     import numpy as np
 
@@ -98,14 +104,18 @@ def _numeric_columns(
         value_N = cells[train].astype(np.float32).astype(np.float64)  # as the network sees them
         missing_N = np.isnan(value_N)
         median = float(np.median(value_N[~missing_N])) if not missing_N.all() else 0.0
-        moments = _moments(np.where(missing_N, median, value_N)[:, None], standardize)
+        filled_N = np.where(missing_N, median, value_N)
+        moments = _moments(filled_N[:, None], standardize)
+        mean, scale = float(moments.mean[0]), float(moments.deviation[0])
+        share_T = np.linspace(0, 1, bins + 1) if bins else np.empty(0)
         found.append(
             NumericColumn(
                 name=name,
                 median=median,
-                mean=float(moments.mean[0]),
-                scale=float(moments.deviation[0]),
+                mean=mean,
+                scale=scale,
                 indicator=bool(missing_N.any()),
+                quantiles=tuple(((np.quantile(filled_N, share_T) - mean) / scale).tolist()),
             )
         )
     return tuple(found)

@@ -95,6 +95,8 @@ def prepare(
     encoding: Encoding,
     section: DataSection,
     device: torch.device | None = None,
+    *,
+    bins: int = 0,
 ) -> Prepared:
     """Return one fold ready for a network, its pre-processing fitted on the training rows.
 
@@ -104,6 +106,7 @@ def prepare(
         encoding: How categories of a table reach the network.
         section: The `data` section of the spec.
         device: Where examples and targets go; the CPU by default.
+        bins: Into how many bins the model wants each number of a table cut.
     """
     import torch
 
@@ -114,7 +117,7 @@ def prepare(
     rows = loaded.folds[fold]
     raw = loaded.raw
     key = section.source.model_dump_json() if loaded.on_disk else None
-    fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section)
+    fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section, bins)
     return Prepared(
         task=loaded.task,
         inputs=fitted.inputs(),

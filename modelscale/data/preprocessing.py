@@ -43,6 +43,9 @@ class NumericColumn(Spec):
     indicator: bool
     """Whether an input says, by 0 or 1, that the cell was missing."""
 
+    quantiles: tuple[float, ...] = ()
+    """Edges of bins of equally many training rows, as scaled; for models that ask for them."""
+
 
 class CategoryColumn(Spec):
     """A column of categories of a table."""
@@ -163,9 +166,10 @@ class Preprocessing(Spec):
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
         plain = len(self.numeric) + sum(c.indicator for c in self.numeric)
+        edges = tuple(c.quantiles for c in self.numeric if c.quantiles)
         if self.encoding == "onehot":
-            return Inputs((plain + sum(sizes),))
-        return Inputs((plain + len(sizes),), categories=sizes)
+            return Inputs((plain + sum(sizes),), quantiles=edges)
+        return Inputs((plain + len(sizes),), categories=sizes, quantiles=edges)
 
     def encode(self, raw: Raw, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return rows `start` to `stop` as the module takes them.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from modelscale.models.base import ModelSpec
+from modelscale.models.numeric.base import NumericSpec
 from modelscale.tensors import Inputs
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class Mlp(ModelSpec):
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation before the activation: over an example's units, or over the batch."""
 
+    numeric: NumericSpec | None = None
+    """How numbers of a table become several inputs each; by default they stay one."""
+
+    def quantile_bins(self) -> int:
+        return 0 if self.numeric is None else self.numeric.quantile_bins()
+
+    def check_size(self, inputs: Inputs) -> None:
+        if self.numeric is not None and not inputs.quantiles:
+            raise ValueError("numeric needs a table with numbers; leave it out")
+
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn
 
@@ -44,6 +55,11 @@ class Mlp(ModelSpec):
 
         layers: list[nn.Module] = [nn.Flatten()] if len(inputs.shape) > 1 else []
         width = prod(inputs.shape)
+        if self.numeric is not None:
+            from modelscale.models.modules.numbers import numeric_inputs
+
+            embedding, width = numeric_inputs(self.numeric, inputs)
+            layers.append(embedding)
         for units in self.hidden:
             layers += [
                 nn.Linear(width, units, bias=self.norm == "none"),

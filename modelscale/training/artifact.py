@@ -137,7 +137,8 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         spec = ModelSpec.model_validate_json(json.dumps(facts["model"]))
         loss = LossSpec.model_validate_json(json.dumps(facts["loss"]))
         shape, sizes = facts["inputs"]["shape"], facts["inputs"]["categories"]
-        inputs = Inputs(tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"])
+        quantiles = tuple(map(tuple, facts["inputs"].get("quantiles", ())))
+        inputs = Inputs(tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"], quantiles)
         spec.check(inputs)
         edits = tuple(
             EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])

@@ -145,7 +145,24 @@ def _order(replica: Replica, epoch: int) -> Tensor:
     if replica.optimizer.full_batch:
         return rows
     generator = torch.Generator().manual_seed(derive(replica.seed, "order", epoch))
+    if replica.plan.sampling == "balanced":
+        rows = _balanced(rows, replica.data.y.cpu()[rows], generator)
     return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _balanced(rows: Tensor, class_N: Tensor, generator: torch.Generator) -> Tensor:
+    """Return as many rows, equally many of each class, each row of a class equally often."""
+    of_class = [rows[class_N == c] for c in class_N.unique().tolist()]
+    wanted, more = divmod(len(rows), len(of_class))
+    chosen = []
+    for place, own in enumerate(of_class):
+        count = wanted + (place < more)
+        rounds = [
+            own[torch.randperm(len(own), generator=generator)]
+            for _ in range(-(-count // len(own)))
+        ]
+        chosen.append(torch.cat(rounds)[:count])
+    return torch.cat(chosen)
 
 
 def _uniform(replica: Replica, epoch: int, draws: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -85,8 +85,10 @@ def structure_of(replica: Replica) -> tuple[Any, ...]:
         if not isinstance(value, float)
     }
     plan = replica.plan.model_dump(exclude={"seeds", "checkpoint_s", "checkpoint_steps"})
+    # Edges are buffers of the network, so that the folds of a table may differ in them.
+    bins = tuple((float(len(edges)),) for edges in replica.data.inputs.quantiles)
     return (
-        replica.data.inputs,
+        replace(replica.data.inputs, quantiles=bins),
         replica.data.targets,
         repr(model),
         repr(replica.loss.model_dump()),
