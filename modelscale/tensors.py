@@ -7,7 +7,7 @@ O network outputs, P free parameters of one replica.
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression", "language_model"]
+Task = Literal["classification", "regression", "language_model", "ranking"]
 Encoding = Literal["onehot", "codes"]
 Part = Literal["train", "validation", "test"]
 
@@ -24,9 +24,11 @@ class Inputs:
         vocabulary: For tokens, the number of symbols; None for everything else.
         quantiles: For tables, where a model asks for them: edges of bins of equally many
             training rows, for each of the *first* columns, which are the numbers.
+        of_item: For interactions in `codes` encoding, which columns describe the item.
     """
 
     shape: tuple[int, ...]
     categories: tuple[int, ...] = ()
     vocabulary: int | None = None
     quantiles: tuple[tuple[float, ...], ...] = ()
+    of_item: tuple[int, ...] = ()

@@ -108,7 +108,7 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
     import numpy as np
 
     raw = loaded.raw
-    roles = column_roles(raw, loaded.folds[0].train.numpy(), section.columns)
+    roles = column_roles(raw, loaded.folds[0].train.numpy(), section.roles())
     found = []
     for name, cells in raw.columns.items():
         role = "category" if name in roles.category else "numeric"
@@ -128,7 +128,7 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
 
 
 def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
-    if loaded.task == "language_model":
+    if loaded.task in ("language_model", "ranking"):
         return ()
     return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
 

@@ -65,11 +65,11 @@ def fit(
         "task": task,
         "encoding": encoding,
         "labels": class_labels(raw) if classes else (),
-        "targets": () if classes else _target_scales(raw, train, section),
+        "targets": _target_scales(raw, train, section) if task == "regression" else (),
         "target_names": raw.target_names,
     }
     if raw.array is None:
-        roles = column_roles(raw, train, section.columns)
+        roles = column_roles(raw, train, section.roles())
         if roles.text:
             return Preprocessing.model_validate(common | _texts(raw, train, roles, section))
         categories = tuple(_category(raw, name, train) for name in roles.category)
@@ -81,6 +81,7 @@ def fit(
                 "form": "table",
                 "numeric": _numeric_columns(raw, train, roles, section.standardize, bins),
                 "categories": categories,
+                "item_columns": _item_columns(raw, train, section),
             }
         )
     shape = {"shape": tuple(raw.array.shape[1:]), "vocabulary": raw.vocabulary}
@@ -119,6 +120,14 @@ def _numeric_columns(
             )
         )
     return tuple(found)
+
+
+def _item_columns(raw: Raw, train: NDArray[np.int64], section: DataSection) -> tuple[str, ...]:
+    from modelscale.data.interactions import columns_of_items
+
+    if section.interactions is None:
+        return ()
+    return columns_of_items(raw, section.interactions.item, train)
 
 
 def _texts(

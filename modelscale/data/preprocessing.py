@@ -101,6 +101,9 @@ class Preprocessing(Spec):
     categories: tuple[CategoryColumn, ...] = ()
     """Category columns, in the order of the inputs."""
 
+    item_columns: tuple[str, ...] = ()
+    """Columns that describe the item, for interactions."""
+
     texts: tuple[str, ...] = ()
     """Columns of long texts, which are the whole input: one after the other, as symbols."""
 
@@ -158,6 +161,8 @@ class Preprocessing(Spec):
         """Number of classes, of target values, or of symbols that are predicted in a window."""
         if self.task == "language_model":
             return self.shape[0] - 1
+        if self.task == "ranking":
+            return 1
         return len(self.labels) if self.task == "classification" else len(self.targets)
 
     def inputs(self) -> Inputs:
@@ -169,7 +174,14 @@ class Preprocessing(Spec):
         edges = tuple(c.quantiles for c in self.numeric if c.quantiles)
         if self.encoding == "onehot":
             return Inputs((plain + sum(sizes),), quantiles=edges)
-        return Inputs((plain + len(sizes),), categories=sizes, quantiles=edges)
+        of_item = tuple(i for i, name in enumerate(self._inputs()) if name in self.item_columns)
+        return Inputs((plain + len(sizes),), categories=sizes, quantiles=edges, of_item=of_item)
+
+    def _inputs(self) -> tuple[str, ...]:
+        """Return the column behind each input of a table in `codes` encoding."""
+        marked = (c.name for c in self.numeric if c.indicator)
+        numbers = (c.name for c in self.numeric)
+        return (*numbers, *marked, *(c.name for c in self.categories))
 
     def encode(self, raw: Raw, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return rows `start` to `stop` as the module takes them.
@@ -215,10 +227,10 @@ class Preprocessing(Spec):
         return dict(self.module().named_buffers())
 
     def inverse_target(self, values: Tensor) -> Tensor:
-        """Return regression outputs (…, T) in the unit of the data; nats stay as they are."""
+        """Return regression outputs (…, T) in the unit of the data; nats and scores stay."""
         import torch
 
-        if self.task == "language_model":
+        if self.task in ("language_model", "ranking"):
             return values
         scale_T = values.new_tensor([t.scale for t in self.targets])
         mean_T = values.new_tensor([t.mean for t in self.targets])

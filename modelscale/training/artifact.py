@@ -138,7 +138,10 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         loss = LossSpec.model_validate_json(json.dumps(facts["loss"]))
         shape, sizes = facts["inputs"]["shape"], facts["inputs"]["categories"]
         quantiles = tuple(map(tuple, facts["inputs"].get("quantiles", ())))
-        inputs = Inputs(tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"], quantiles)
+        own = tuple(facts["inputs"].get("of_item", ()))
+        inputs = Inputs(
+            tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"], quantiles, own
+        )
         spec.check(inputs)
         edits = tuple(
             EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])

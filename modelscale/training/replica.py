@@ -44,6 +44,11 @@ class Replica:
     edits: tuple[EditSpec, ...] = ()
 
     @property
+    def ranks(self) -> bool:
+        """Whether chosen items are compared with others."""
+        return self.loss.compared() is not None
+
+    @property
     def rows(self) -> Tensor:
         """Rows to learn from, int64."""
         return self.data.rows["train"] if self.train_rows is None else self.train_rows

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modelscale.models.modules.noise import count_noise
 from modelscale.training.batches import Batch, dropout_noise
+from modelscale.training.candidates import scores_of
 from modelscale.training.cohort import Cohort
 from modelscale.training.precision import LossScale, arithmetic
 from modelscale.training.replica import Replica
@@ -132,7 +133,8 @@ class Stepper:
         """Return each replica's mean loss (K,) of one micro-batch."""
         cohort, loss = self.cohort, self.cohort.replicas[0].loss
         noise_KM = self._noise(batch.x_KB, steps, micro)
-        if len(cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
+        alone = len(cohort) == 1 and batch.weight_KB is None and batch.share_KB is None
+        if alone and batch.log_q_KBC is None:
             noise_M = None if noise_KM is None else noise_KM[0]
             with arithmetic(self.plan.precision, cohort.device):
                 outputs_BO = cohort.forward_alone(batch.x_KB[0], noise_M)
@@ -140,6 +142,8 @@ class Stepper:
         with arithmetic(self.plan.precision, cohort.device):
             outputs_KBO = cohort.forward(batch.x_KB, noise_KM)
         outputs = outputs_KBO.float().flatten(0, 1)
+        if batch.log_q_KBC is not None:
+            outputs = scores_of(loss, outputs, batch.log_q_KBC.flatten(0, 1))
         losses = loss.per_example(outputs, batch.y_KB.flatten(0, 1))
         if batch.partner_KB is not None and batch.share_KB is not None:
             others = loss.per_example(outputs, batch.partner_KB.flatten(0, 1))

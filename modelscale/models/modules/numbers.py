@@ -97,7 +97,9 @@ class EachLinear(nn.Module):
         """Make `numbers` layers from `inputs` to `outputs` values."""
         super().__init__()
         bound = inputs**-0.5
-        self.weight = nn.Parameter(torch.empty(numbers, inputs, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(
+            torch.empty(numbers, inputs, outputs).uniform_(-bound, bound)
+        )
         self.bias = nn.Parameter(torch.empty(numbers, outputs).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
