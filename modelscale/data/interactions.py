@@ -61,7 +61,7 @@ def joined(raw: Raw, section: InteractionsSection, roles: dict[str, str]) -> Raw
             raise DataError(f"{raw.origin}: row {row + raw.first_row}: '{name}' is missing")
     for key, path in ((section.user, section.users), (section.item, section.items)):
         if path is not None:
-            raw = _with_features(raw, key, path, roles)
+            raw = with_features(raw, key, path, roles)
     if raw.groups is None:
         raw = replace(raw, groups=codes_of(raw, section.user))
     return raw
@@ -127,7 +127,7 @@ def _first_missing(cells: NDArray[np.float64] | Texts) -> int | None:
     return int(np.argmax(missing)) if missing.any() else None
 
 
-def _with_features(raw: Raw, key: str, path: Path, roles: dict[str, str]) -> Raw:
+def with_features(raw: Raw, key: str, path: Path, roles: dict[str, str]) -> Raw:
     """Return interactions with the columns of a table that has a row for each `key`."""
     import hashlib
 
