@@ -8,9 +8,9 @@ answers.
 scikit-learn's models get the training and the validation part together; logistic regression
 chooses its penalty by cross-validation within these, and missing cells become the median
 beside a column that says so. For ratings (`fields_recommender.py`), `biases` is a ridge
-regression on users and items, and `SVD` a truncated SVD of what it leaves over. Intervals are 95 % by Student's t over folds.
-The lead is that of the mean answer, paired by fold; positive means that modelscale is better, for
-errors too.
+regression on users and items, and `SVD` a truncated SVD of what it leaves over. Intervals are
+95 % by Student's t over folds. The lead is that of the mean answer, paired by fold; positive
+means that modelscale is better, for errors too.
 """
 
 import csv
