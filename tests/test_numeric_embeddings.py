@@ -69,6 +69,12 @@ def test_other_columns_pass_by_and_replicas_equal_their_solo_twins(numeric):
         torch.testing.assert_close(together[k], network(x), atol=1e-6, rtol=1e-5)
 
 
+def test_written_form_keeps_every_field():
+    spec = spec_of({"kind": "piecewise_linear", "bins": 5, "size": 3})
+    assert spec.model_dump()["numeric"] == {"kind": "piecewise_linear", "bins": 5, "size": 3}
+    assert ModelSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
 def test_inputs_without_numbers_are_refused():
     with pytest.raises(ValueError, match="numeric needs a table with numbers"):
         spec_of({"kind": "periodic"}).check(Inputs((3,)))
@@ -79,7 +85,7 @@ version: 1
 data:
   source: {{kind: csv, path: {path}, target: y}}
   split: {{kind: kfold, folds: 3, validation: 0.2, seed: 0}}
-model: {{kind: mlp, hidden: [16], numeric: {{kind: piecewise_linear, bins: 8}}}}
+model: {{kind: mlp, hidden: [16], numeric: {{kind: piecewise_linear, bins: 6}}}}
 optimizer: {{kind: adam, lr: 0.02}}
 train: {{epochs: 20, batch_size: 32, keep: last, cohort: {cohort}}}
 metrics: [roc_auc]

@@ -27,6 +27,8 @@ _DEFAULT_LOSS: dict[Task, str] = {
     "language_model": "next_token",
     "ranking": "bpr",
 }
+RARE = 0.05
+"""Share of the rows below which one of two classes is measured as a rare one by default."""
 
 
 @dataclass
@@ -185,7 +187,7 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     from modelscale.training.scoring import Monitor
 
     experiment, task = assembly.experiment, assembly.loaded.task
-    metrics = list(experiment.metrics or default_metrics(task))
+    metrics = list(experiment.metrics or _usual_metrics(assembly.loaded))
     for place, metric in enumerate(experiment.metrics):
         if metric.task != task:
             raise assembly.fault(
@@ -214,6 +216,22 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
             raise assembly.fault(path, str(error)) from None
     label = "loss" if wanted == "auto" else wanted
     return tuple(metrics), Monitor(label, direction_of(label, task) == "maximize")
+
+
+def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
+    """Return what is measured where the spec does not say: more where a class is rare."""
+    import numpy as np
+
+    from modelscale.data.targets import class_codes
+
+    usual = default_metrics(loaded.task)
+    if loaded.task != "classification":
+        return usual
+    rows_of_class = np.bincount(class_codes(loaded.raw))
+    if len(rows_of_class) != 2 or rows_of_class.min() >= RARE * rows_of_class.sum():
+        return usual
+    more = ("average_precision", "roc_auc", "recall_at_fpr")
+    return (*usual, *(metric_for(name, loaded.task) for name in more))
 
 
 def _loss_of(experiment: Experiment, task: Task) -> LossSpec:

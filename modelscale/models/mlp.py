@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from modelscale.models.base import ModelSpec
 from modelscale.models.numeric.base import NumericSpec
@@ -37,7 +37,7 @@ class Mlp(ModelSpec):
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation before the activation: over an example's units, or over the batch."""
 
-    numeric: NumericSpec | None = None
+    numeric: SerializeAsAny[NumericSpec] | None = None
     """How numbers of a table become several inputs each; by default they stay one."""
 
     def quantile_bins(self) -> int:
