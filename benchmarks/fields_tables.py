@@ -1,15 +1,16 @@
-"""Recommender, finance and health beside scikit-learn's usual models, on the same folds.
+"""Finance and health beside scikit-learn's usual models, on the same folds.
 
-    python benchmarks/fields_tables.py [--quick]
+    python benchmarks/fields_tables.py [--quick] [CONFIG …]
 
 Each config is trained on every fold of its own split from several seeds (`--quick`: one).
-`one model` is a fold's mean over seeds, `averaged` the score of the mean of the seeds' answers.
+`one model` is a fold's mean over seeds, `mean answer` the score of the mean of the seeds'
+answers.
 scikit-learn's models get the training and the validation part together; logistic regression
 chooses its penalty by cross-validation within these, and missing cells become the median
-beside a column that says so. For ratings, `biases` is a ridge regression on users and items,
-and `SVD` a truncated SVD of what it leaves over. Intervals are 95 % by Student's t over folds.
-The lead is that of `averaged`, paired by fold; positive means that modelscale is better, for
-errors too.
+beside a column that says so. For ratings (`fields_recommender.py`), `biases` is a ridge
+regression on users and items, and `SVD` a truncated SVD of what it leaves over. Intervals are
+95 % by Student's t over folds. The lead is that of the mean answer, paired by fold; positive
+means that modelscale is better, for errors too.
 """
 
 import csv
@@ -17,12 +18,13 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from field_rows import FieldRow, show
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scores import CONFIGS, Silent
@@ -57,18 +59,19 @@ Values = NDArray[np.float64]
 class Contest(NamedTuple):
     """A config, how it is measured, and from how many seeds it is trained."""
 
+    field: str
     config: str
     metric: str
     seeds: int
 
 
 CONTESTS = (
-    Contest("german_credit", "roc_auc", 5),
-    Contest("heart_failure", "mcc", 5),
-    Contest("heart_disease", "accuracy", 5),
-    Contest("breast_cancer", "accuracy", 5),
-    Contest("movielens_mf", "rmse", 2),
+    Contest("finance", "german_credit", "roc_auc", 5),
+    Contest("health", "heart_failure", "mcc", 5),
+    Contest("health", "heart_disease", "accuracy", 5),
+    Contest("health", "breast_cancer", "accuracy", 5),
 )
+RATINGS = Contest("recommender", "movielens_mf", "rmse", 2)
 METRICS: dict[str, Callable[[Values, Values], float]] = {
     "roc_auc": lambda y_N, p_NC: float(roc_auc_score(y_N, p_NC[:, 1])),
     "mcc": lambda y_N, p_NC: float(matthews_corrcoef(y_N, p_NC.argmax(1))),
@@ -196,16 +199,23 @@ def of_ratings(loaded: LoadedData, folds: list[Fold]) -> dict[str, list[Values]]
     return found
 
 
-def compare(contest: Contest) -> None:
-    """Measure one config and print its rows."""
+def compare(contest: Contest, quick: bool) -> Iterator[FieldRow]:
+    """Measure one config and yield its rows."""
+    contest = contest._replace(seeds=1) if quick else contest
     spec = load_spec(CONFIGS / f"{contest.config}.yaml", Experiment).spec
     loaded = load(spec.data, spec.task)
     ratings = contest.metric == "rmse"
     y_N = np.asarray(loaded.raw.target) if ratings else class_codes(loaded.raw)
     mine = ours(contest, y_N)
-    told = f"{mine.parameters:,} parameters, {mine.seconds:.0f} s for all"
-    show(contest, "one model", mine.one, told)
-    show(contest, f"averaged ({contest.seeds})", mine.averaged)
+
+    def row(method: str, scores: list[float], **more: Any) -> FieldRow:
+        mean = mean_over_seeds(scores)
+        head = (contest.field, contest.config, contest.metric, method)
+        return FieldRow(*head, mean.mean, mean.low, mean.high, **more)
+
+    one = f"{spec.model.own_kind()}, one model"
+    yield row(one, mine.one, parameters=mine.parameters, seconds=mine.seconds)
+    yield row(f"mean answer of {contest.seeds} seeds", mine.averaged)
     folds = [
         Fold(np.concatenate([f.train.numpy(), f.validation.numpy()]), f.test.numpy())
         for f in loaded.folds
@@ -218,31 +228,26 @@ def compare(contest: Contest) -> None:
         ]
         lead = [sign * (a - b) for a, b in zip(mine.averaged, scores, strict=True)]
         by = mean_over_seeds(lead)
-        show(contest, name, scores, f"{by.mean:+.4f} [{by.low:+.4f}, {by.high:+.4f}]")
+        yield row(name, scores, lead=f"{by.mean:+.4f} [{by.low:+.4f}, {by.high:+.4f}]")
 
 
-def show(contest: Contest, name: str, scores: list[float], told: str = "") -> None:
-    """Print a method's mean over folds with its interval."""
-    mean = mean_over_seeds(scores)
-    head = f"{contest.config:15}{contest.metric:10}{name:21}"
-    print(f"{head}{mean.mean:7.4f} [{mean.low:.4f}, {mean.high:.4f}]  {told}", flush=True)
-
-
-def main() -> None:
-    quick = "--quick" in sys.argv
-    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
-    torch.set_num_threads(1)
-    print(machine())
-    print(
-        f"{'config':15}{'metric':10}{'method':21}{'mean':>7} 95 % interval     the lead over it"
-    )
+def rows(quick: bool) -> Iterator[FieldRow]:
+    """Yield the rows of all tables; data that is not there is left out."""
+    names = [contest.config for contest in CONTESTS]
+    wanted = [word for word in sys.argv[1:] if word in names]
     for contest in CONTESTS:
         if wanted and contest.config not in wanted:
             continue
         try:
-            compare(contest._replace(seeds=1) if quick else contest)
+            yield from compare(contest, quick)
         except InputMissing as error:
-            print(f"{contest.config:15}left out: {error}")
+            print(f"{contest.config}: left out: {error}")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(machine())
+    show(rows("--quick" in sys.argv))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ O network outputs, P free parameters of one replica.
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression", "language_model"]
-StatedTask = Literal["classification", "regression", "language_model", "anomaly"]
+Task = Literal["classification", "regression", "language_model", "ranking"]
+StatedTask = Literal["classification", "regression", "language_model", "ranking", "anomaly"]
 """What a spec may ask for: `anomaly` is a classification that learns without labels."""
 
 Encoding = Literal["onehot", "codes"]
@@ -26,8 +26,13 @@ class Inputs:
         categories: For tables in `codes` encoding, the number of categories of each of the
             *last* columns, which hold category codes as floats; the others are numeric.
         vocabulary: For tokens, the number of symbols; None for everything else.
+        quantiles: For tables, where a model asks for them: edges of bins of equally many
+            training rows, for each of the *first* columns, which are the numbers.
+        of_item: For interactions in `codes` encoding, which columns describe the item.
     """
 
     shape: tuple[int, ...]
     categories: tuple[int, ...] = ()
     vocabulary: int | None = None
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    of_item: tuple[int, ...] = ()

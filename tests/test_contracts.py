@@ -293,6 +293,9 @@ def _answers(spec, *leading, N=40):
     if spec.task == "language_model":
         y = torch.rand(*leading, N, 1, generator=g) + 3
         return y - torch.rand(*leading, N, 1, generator=g), y
+    if spec.task == "ranking":
+        y = torch.randint(11, 500, (*leading, N, 1), generator=g).float()
+        return torch.randint(2, 30, (*leading, N, 1), generator=g).float(), y
     C = 2 if spec.binary_only else 3
     y = torch.randint(C, (*leading, N), generator=g)
     logits = torch.randn(*leading, N, C, generator=g) + 2 * torch.eye(C)[y]
@@ -323,6 +326,8 @@ def test_metric_prefers_the_truth_in_its_direction(kind):
     predictions, y = _answers(spec)
     if spec.task == "language_model":
         truth = torch.zeros_like(y)  # nothing comes as a surprise
+    elif spec.task == "ranking":
+        truth = torch.ones_like(y)  # every item comes first
     else:
         truth = y if spec.task == "regression" else torch.eye(predictions.shape[-1])[y]
     sign = 1 if spec.direction == "maximize" else -1

@@ -27,6 +27,10 @@ _EXAMPLES = """Examples:
 
   modelscale predict runs/houses --data new.parquet > predictions.csv
 
+  modelscale predict loans --data new.csv --threshold validation
+
+  modelscale predict films --data users.csv --top-k 10
+
 Exit codes: 65 the data or checkpoint is damaged or does not fit, 66 it is missing, 73 the
 output exists or cannot be created, 74 the disk is full.
 """
@@ -48,6 +52,18 @@ def predict(
             help="A .csv, .jsonl or .parquet file; - writes CSV to the standard output.",
         ),
     ] = Path("-"),
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold",
+            metavar="P|costs|validation",
+            help="Decide for the second of two classes above this probability.",
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", min=1, help="For each user of the file, the best items."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
     runs: RunsRoot = RUNS,
     device: Device = None,
@@ -57,6 +73,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Write a trained model's answers for all rows of a file."""
+    from modelscale.commands import item_lists
     from modelscale.commands import predict as command
     from modelscale.commands.trained_model import open_model
     from modelscale.errors import UsageError
@@ -70,8 +87,13 @@ def predict(
             command.check_output(file, force=force)
         elif as_json:
             raise UsageError("--json takes the standard output; give --output FILE")
+        if top_k is not None and threshold is not None:
+            raise UsageError("--threshold and --top-k: give one of them")
         trained = open_model(checkpoint, runs, device or "auto", threads, console)
-        return command.predict(trained, data, file, console.data)
+        if top_k is not None:
+            found = item_lists.recommend(trained, data, top_k, file, console.data)
+            return command.Predicted(found)
+        return command.predict(trained, data, file, console.data, decide=threshold)
 
     def show(result: command.Predicted) -> None:
         if file is not None:

@@ -31,7 +31,10 @@ _DEFAULT_LOSS: dict[Task, str] = {
     "classification": "cross_entropy",
     "regression": "mean_squared_error",
     "language_model": "next_token",
+    "ranking": "bpr",
 }
+RARE = 0.05
+"""Share of the rows below which one of two classes is measured as a rare one by default."""
 
 
 @dataclass
@@ -55,21 +58,30 @@ class Assembly:
     goal: Goal
     device: torch.device
     threads: int | None = None
-    _prepared: dict[tuple[int, Encoding], Prepared] = field(default_factory=dict)
+    _prepared: dict[tuple[int, Encoding, int], Prepared] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
         """Rounds of cross-validation; 1 without."""
         return len(self.loaded.folds)
 
-    def data(self, fold: int, encoding: Encoding) -> Prepared:
-        """Return one fold ready for training; made once."""
+    def data(self, fold: int, encoding: Encoding, bins: int | None = None) -> Prepared:
+        """Return one fold ready for training; made once.
+
+        Args:
+            fold: Round of cross-validation.
+            encoding: How categories reach the network.
+            bins: Into how many bins numbers are cut; by default as the experiment's model asks.
+        """
         from modelscale.data.loading import prepare
 
-        key = (fold, encoding)
+        bins = self.experiment.model.quantile_bins() if bins is None else bins
+        key = (fold, encoding, bins)
         if key not in self._prepared:
             section = self.experiment.data
-            self._prepared[key] = prepare(self.loaded, fold, encoding, section, self.device)
+            self._prepared[key] = prepare(
+                self.loaded, fold, encoding, section, self.device, bins=bins
+            )
         return self._prepared[key]
 
     def replica(self, fold: int, seed: int, variant: Experiment | None = None) -> Replica:
@@ -81,7 +93,7 @@ class Assembly:
         from modelscale.training.replica import Replica
 
         spec = variant or self.experiment
-        data = self.data(fold, spec.model.encoding)
+        data = self.data(fold, spec.model.encoding, spec.model.quantile_bins())
         try:
             spec.model.check(data.inputs)
         except ValueError as error:
@@ -148,6 +160,10 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     needs_validation = experiment.train.early_stopping or experiment.train.monitor != "auto"
     if needs_validation and any(len(fold.validation) == 0 for fold in loaded.folds):
         raise assembly.fault("train", "needs a validation part; give `data.split.validation`")
+    if experiment.train.sampling == "balanced" and loaded.task != "classification":
+        raise assembly.fault(
+            "train.sampling", f"balanced is for classification, and the task is {loaded.task}"
+        )
     return assembly
 
 
@@ -204,7 +220,8 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     from modelscale.training.scoring import Monitor
 
     experiment, task = assembly.experiment, assembly.loaded.task
-    default = anomaly_metrics() if experiment.task == "anomaly" else default_metrics(task)
+    unlabelled = experiment.task == "anomaly"
+    default = anomaly_metrics() if unlabelled else _usual_metrics(assembly.loaded)
     metrics = list(experiment.metrics or default)
     for place, metric in enumerate(experiment.metrics):
         if metric.task != task:
@@ -234,6 +251,22 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
             raise assembly.fault(path, str(error)) from None
     label = "loss" if wanted == "auto" else wanted
     return tuple(metrics), Monitor(label, direction_of(label, task) == "maximize")
+
+
+def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
+    """Return what is measured where the spec does not say: more where a class is rare."""
+    import numpy as np
+
+    from modelscale.data.targets import class_codes
+
+    usual = default_metrics(loaded.task)
+    if loaded.task != "classification":
+        return usual
+    rows_of_class = np.bincount(class_codes(loaded.raw))
+    if len(rows_of_class) != 2 or rows_of_class.min() >= RARE * rows_of_class.sum():
+        return usual
+    more = ("average_precision", "roc_auc", "recall_at_fpr")
+    return (*usual, *(metric_for(name, loaded.task) for name in more))
 
 
 def _loss_of(experiment: Experiment, task: Task) -> LossSpec:

@@ -12,7 +12,7 @@ from modelscale.commands.documents import clean
 from modelscale.commands.trained_model import TrainedModel, answers, read_named
 from modelscale.errors import UsageError
 from modelscale.evaluation.metric_names import metric_for
-from modelscale.evaluation.section import EvaluateSection
+from modelscale.evaluation.section import EvaluateSection, RankingSection
 from modelscale.tensors import Part, Task
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
     ),
     "regression": ("rmse", "mae", "r2"),
     "language_model": ("perplexity", "bits_per_token"),
+    "ranking": ("ndcg", "hit_rate", "mrr"),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 
@@ -196,10 +197,20 @@ def _asked_for(
         measured = (sample.predictions, sample.targets)
         part_rows = own.parts[cast(Part, sample.name)]
         found["alarms"] = alarms(section.alarms, own.raw, part_rows, seen, measured)
-    if section.ranking is not None:
+    ranking = section.ranking or _ranking_of(trained)
+    if ranking is not None:
         part = cast(Part, sample.name)
-        found["ranking"] = rankings(trained, own, part, section.ranking, section.confidence)
+        found["ranking"] = rankings(trained, own, part, ranking, section.confidence)
     return found
+
+
+def _ranking_of(trained: TrainedModel) -> RankingSection | None:
+    """Return how a model of rankings is measured where the spec does not say."""
+    experiment = trained.experiment
+    if trained.model.task != "ranking" or experiment is None:
+        return None
+    pair = experiment.data.interactions
+    return None if pair is None else RankingSection(user=pair.user, item=pair.item)
 
 
 def gate_of(text: str, task: Task) -> Gate:
@@ -267,6 +278,8 @@ def _own_sample(trained: TrainedModel, part: Part | None, accept_change: bool) -
         raise UsageError(f"--part {chosen}: the run has no such rows (one of: {there})")
     assert trained.experiment is not None
     prepared = _prepared(trained, trained.experiment, raw, parts, on_disk=own.on_disk)
+    if trained.model.task == "ranking":
+        return _ranked_sample(trained, chosen, prepared, own)
     return _Sample(
         chosen,
         raw.origin,
@@ -275,6 +288,18 @@ def _own_sample(trained: TrainedModel, part: Part | None, accept_change: bool) -
         targets_of(prepared, rows),
         prepared,
         own,
+    )
+
+
+def _ranked_sample(
+    trained: TrainedModel, chosen: Part, prepared: Prepared, own: OwnData
+) -> _Sample:
+    """Return the places of the items of a part, in lists of all items."""
+    from modelscale.commands.measuring import places
+
+    found, raw = places(trained.model, prepared, chosen), own.raw
+    return _Sample(
+        chosen, raw.origin, raw.fingerprint, found.model, found.popular, prepared, own
     )
 
 
@@ -289,20 +314,23 @@ def _prepared(
     """Return data as the model takes them, by what it learnt of its training part then."""
     import torch
 
+    from modelscale.data.loading import items_of
     from modelscale.data.prepared import Prepared
     from modelscale.data.storage import transform
 
     model, cpu = trained.model, torch.device("cpu")
     key = experiment.data.source.model_dump_json() if on_disk else None
+    x, section = transform(model.preprocessing, raw, cpu, key), experiment.data
     return Prepared(
         task=model.task,
         inputs=model.inputs,
         targets=model.targets,
-        x=transform(model.preprocessing, raw, cpu, key),
+        x=x,
         y=model.preprocessing.encode_target(raw),
         rows=parts,
         preprocessing=model.preprocessing,
         fingerprint=raw.fingerprint,
+        items=items_of(model.task, section, raw, x, model.preprocessing, parts),
     )
 
 
@@ -328,5 +356,7 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
 
     if sample.prepared is None:
         return {}
-    constant = constant_answer(sample.prepared).expand_as(sample.predictions)
+    constant = sample.targets  # of a ranking: the places by popularity
+    if sample.prepared.task != "ranking":
+        constant = constant_answer(sample.prepared).expand_as(sample.predictions)
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}

@@ -141,7 +141,7 @@ class Experiment(Spec):
         if self.optimizer.full_batch:
             faults = [
                 (("train", name), f"{self.optimizer.own_kind()} takes all rows in every step")
-                for name in ("batch_size", "accumulate")
+                for name in ("batch_size", "accumulate", "sampling")
                 if getattr(plan, name) != getattr(defaults, name)
             ]
             if faults:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modelscale.evaluation.summary import Evaluation
     from modelscale.tensors import Part
     from modelscale.training.artifact import Model
+    from modelscale.training.ranked import Places
 
 EXAMPLES_AT_ONCE = 2048
 
@@ -45,6 +46,11 @@ def measure(
     section: EvaluateSection,
 ) -> Measured:
     """Return what a model is worth on a part of prepared data."""
+    if data.task == "ranking":
+        found = places(model, data, part)
+        told = evaluate_all(model, found.model, found.popular, metrics, section)
+        plain = {m.label(): float(m.compute(found.popular, found.popular)) for m in metrics}
+        return Measured(told, plain, found.model, found.popular, found.rows)
     rows = data.rows[part].cpu()
     predictions = predict(model, data, rows)
     targets = targets_of(data, rows)
@@ -52,6 +58,20 @@ def measure(
     constant = constant_answer(data).expand_as(predictions)
     baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
     return Measured(evaluation, baseline, predictions, targets, rows)
+
+
+def places(model: Model, data: Prepared, part: Part) -> Places:
+    """Return the places of a part's items in their users' lists of all items, on the CPU."""
+    import torch
+
+    from modelscale.training.ranked import Places, ranks
+
+    def score(x: Tensor) -> Tensor:
+        pieces = [model.predictions(some.cpu())[:, 0] for some in x.split(EXAMPLES_AT_ONCE)]
+        return torch.cat(pieces).to(x.device)
+
+    found = ranks(data, score, part)
+    return Places(found.rows.cpu(), found.model.cpu(), found.popular.cpu())
 
 
 def evaluate_all(

@@ -14,6 +14,7 @@ from modelscale.commands.prediction_files import (
     format_of,
     writing,
 )
+from modelscale.commands.thresholds import threshold
 from modelscale.commands.trained_model import TrainedModel, read_named, shown, streamed
 from modelscale.errors import CannotCreate
 
@@ -48,7 +49,12 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 def predict(
-    trained: TrainedModel, data: str, output: Path | None, put: Callable[[str], None]
+    trained: TrainedModel,
+    data: str,
+    output: Path | None,
+    put: Callable[[str], None],
+    *,
+    decide: str | None = None,
 ) -> Predicted:
     """Write a model's answers for all rows of some data; its targets are not looked at.
 
@@ -57,6 +63,8 @@ def predict(
         data: A file, a folder or a name of the catalogue.
         output: The file, by its extension CSV, JSON lines or Parquet; None for `put`.
         put: Takes the lines of a CSV file.
+        decide: From which probability of the second class on it is decided for (see
+            `thresholds.py`); None decides for the most probable class.
 
     Raises:
         DataError: If the data is not what the model takes.
@@ -64,7 +72,10 @@ def predict(
         StorageError: If the disk is full or broken; then no output is left behind.
     """
     preprocessing = trained.model.preprocessing
-    columns = Columns(trained.model.task, preprocessing.labels, preprocessing.target_names)
+    limit = None if decide is None else threshold(trained, decide)
+    task, names = trained.model.task, preprocessing.target_names
+    names = ("score",) if task == "ranking" else names
+    columns = Columns(task, preprocessing.labels, names, limit)
     if output is None:
         raw = read_named(data, trained, with_target=False)
         table = TextTable(columns, put, as_csv)
@@ -85,5 +96,6 @@ def predict(
             },
             "output": None if output is None else shown(output),
             "columns": list(columns.names()),
+            **({} if limit is None else {"threshold": limit}),
         }
     )

@@ -39,11 +39,14 @@ class Columns:
         task: What was learnt.
         labels: Names of the classes.
         targets: Names of the target values.
+        threshold: Probability of the second of two classes above which it is decided for;
+            None decides for the most probable class.
     """
 
     task: Task
     labels: tuple[str, ...]
     targets: tuple[str, ...]
+    threshold: float | None = None
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns; those of the run's own tables of predictions."""
@@ -56,6 +59,8 @@ class Columns:
         for row, numbers in enumerate(predictions.tolist(), first):
             if self.task == "classification":
                 best = max(range(len(numbers)), key=numbers.__getitem__)
+                if self.threshold is not None:
+                    best = int(numbers[1] > self.threshold)
                 yield [row, self.labels[best], *numbers]
             else:
                 yield [row, *numbers]

@@ -252,7 +252,7 @@ def _best(run: RunFolder, assembly: Assembly, best: Outcome, goal: Goal) -> dict
     store.point("best", step)
     store.prune(keep={step}, newest=1)
     model, variant = load_model(files), best.rung.size.variant
-    data = assembly.data(0, variant.model.encoding)
+    data = assembly.data(0, variant.model.encoding, variant.model.quantile_bins())
     names: Sequence[Part] = ("validation", "test")
     parts: dict[Part, Measured] = {
         name: measure(model, data, name, goal.metrics, variant.evaluate)

@@ -117,7 +117,7 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
     raw = loaded.raw
     if raw.series is not None:
         return _sensors(raw.series, raw.skipped)
-    roles = column_roles(raw, loaded.folds[0].train.numpy(), section.columns)
+    roles = column_roles(raw, loaded.folds[0].train.numpy(), section.roles())
     found = []
     for name, cells in raw.columns.items():
         role = "category" if name in roles.category else "numeric"
@@ -150,7 +150,7 @@ def _sensors(windows: Windows, skipped: dict[str, str]) -> tuple[ColumnSummary, 
 
 
 def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
-    if loaded.task == "language_model":
+    if loaded.task in ("language_model", "ranking"):
         return ()
     return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
 

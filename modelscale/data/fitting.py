@@ -39,7 +39,12 @@ class Moments(NamedTuple):
 
 
 def fit(
-    raw: Raw, task: Task, train: NDArray[np.int64], encoding: Encoding, section: DataSection
+    raw: Raw,
+    task: Task,
+    train: NDArray[np.int64],
+    encoding: Encoding,
+    section: DataSection,
+    bins: int = 0,
 ) -> Preprocessing:
     """Return the pre-processing that the training rows ask for.
 
@@ -49,6 +54,7 @@ def fit(
         train: Rows to fit on, ascending.
         encoding: How categories reach the network.
         section: Roles of columns and what is to be scaled.
+        bins: Into how many bins each number of a table is to be cut.
 
     Raises:
         DataError: If no column is left to learn from, or a target has no logarithm.
@@ -60,7 +66,7 @@ def fit(
         "task": task,
         "encoding": encoding,
         "labels": class_labels(raw) if classes else (),
-        "targets": () if classes else _target_scales(raw, train, section),
+        "targets": _target_scales(raw, train, section) if task == "regression" else (),
         "target_names": raw.target_names,
     }
     if raw.series is not None:
@@ -68,7 +74,7 @@ def fit(
         fields = {"form": "series", "numeric": columns, "shape": (raw.series.positions,)}
         return Preprocessing.model_validate(common | fields)
     if raw.array is None:
-        roles = column_roles(raw, train, section.columns)
+        roles = column_roles(raw, train, section.roles())
         if roles.text:
             return Preprocessing.model_validate(common | _texts(raw, train, roles, section))
         categories = tuple(_category(raw, name, train) for name in roles.category)
@@ -78,8 +84,9 @@ def fit(
             common
             | {
                 "form": "table",
-                "numeric": _numeric_columns(raw, train, roles, section.standardize),
+                "numeric": _numeric_columns(raw, train, roles, section.standardize, bins),
                 "categories": categories,
+                "item_columns": _item_columns(raw, train, section),
             }
         )
     shape = {"shape": tuple(raw.array.shape[1:]), "vocabulary": raw.vocabulary}
@@ -93,12 +100,12 @@ def fit(
 
 
 def _numeric_columns(
-    raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool
+    raw: Raw, train: NDArray[np.int64], roles: Roles, standardize: bool, bins: int
 ) -> tuple[NumericColumn, ...]:
     found = []
     for name in roles.numeric:
         cells = numeric_cells(column(raw, name), name, raw, slice(0, len(raw)))
-        found.append(_number(name, cells[train], standardize))
+        found.append(_number(name, cells[train], standardize, bins))
     return tuple(found)
 
 
@@ -119,21 +126,35 @@ def _series_columns(
     return tuple(found)
 
 
-def _number(name: str, values: NDArray[np.float64], standardize: bool) -> NumericColumn:
+def _number(
+    name: str, values: NDArray[np.float64], standardize: bool, bins: int = 0
+) -> NumericColumn:
     """Return a numeric column, fitted on values of which NaN are missing."""
     import numpy as np
 
     value_N = values.astype(np.float32).astype(np.float64)  # as the network sees them
     missing_N = np.isnan(value_N)
     median = float(np.median(value_N[~missing_N])) if not missing_N.all() else 0.0
-    moments = _moments(np.where(missing_N, median, value_N)[:, None], standardize)
+    filled_N = np.where(missing_N, median, value_N)
+    moments = _moments(filled_N[:, None], standardize)
+    mean, scale = float(moments.mean[0]), float(moments.deviation[0])
+    share_T = np.linspace(0, 1, bins + 1) if bins else np.empty(0)
     return NumericColumn(
         name=name,
         median=median,
-        mean=float(moments.mean[0]),
-        scale=float(moments.deviation[0]),
+        mean=mean,
+        scale=scale,
         indicator=bool(missing_N.any()),
+        quantiles=tuple(((np.quantile(filled_N, share_T) - mean) / scale).tolist()),
     )
+
+
+def _item_columns(raw: Raw, train: NDArray[np.int64], section: DataSection) -> tuple[str, ...]:
+    from modelscale.data.interactions import columns_of_items
+
+    if section.interactions is None:
+        return ()
+    return columns_of_items(raw, section.interactions.item, train)
 
 
 def _texts(

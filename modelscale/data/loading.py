@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from modelscale.data.item_table import ItemTable
     from modelscale.data.prepared import Examples
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.data.raw import Raw
     from modelscale.data.section import DataSection
     from modelscale.data.splits.base import Fold
-    from modelscale.tensors import Encoding, StatedTask, Task
+    from modelscale.tensors import Encoding, Part, StatedTask, Task
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,19 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
     from modelscale.data.storage import goes_to_disk, spill_folder
 
     on_disk = goes_to_disk(section)
-    how = Reading(roles=section.columns, spill=spill_folder() if on_disk else None)
+    how = Reading(roles=section.roles(), spill=spill_folder() if on_disk else None)
     raw = section.source.read(how)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
-    _check_target(raw)
     if task == "anomaly":
+        _check_target(raw)
         raw, task = with_anomalies(raw), "classification"
+    raw, task = _interactions(raw, task, section)
+    _check_target(raw)
     task = task or infer_task(raw)
     _check_section(section, raw)
+    if task == "ranking" and section.interactions is None:
+        raise SpecError("task: ranking needs data.interactions, the columns of user and item")
     if (task == "language_model") != (raw.symbols is not None):
         raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
     folds = section.split.divide(raw, task)
@@ -101,6 +106,8 @@ def prepare(
     encoding: Encoding,
     section: DataSection,
     device: torch.device | None = None,
+    *,
+    bins: int = 0,
 ) -> Prepared:
     """Return one fold ready for a network, its pre-processing fitted on the training rows.
 
@@ -110,6 +117,7 @@ def prepare(
         encoding: How categories of a table reach the network.
         section: The `data` section of the spec.
         device: Where examples and targets go; the CPU by default.
+        bins: Into how many bins the model wants each number of a table cut.
     """
     import torch
 
@@ -120,21 +128,40 @@ def prepare(
     rows = loaded.folds[fold]
     raw = loaded.raw
     key = section.source.model_dump_json() if loaded.on_disk else None
-    fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section)
+    fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section, bins)
+    x = transform(fitted, raw, device, key)
+    parts: dict[Part, Tensor] = {
+        "train": rows.train.to(device),
+        "validation": rows.validation.to(device),
+        "test": rows.test.to(device),
+    }
     return Prepared(
         task=loaded.task,
         inputs=fitted.inputs(),
         targets=fitted.outputs,
-        x=transform(fitted, raw, device, key),
+        x=x,
         y=fitted.encode_target(raw).to(device),
-        rows={
-            "train": rows.train.to(device),
-            "validation": rows.validation.to(device),
-            "test": rows.test.to(device),
-        },
+        rows=parts,
         preprocessing=fitted,
         fingerprint=raw.fingerprint,
+        items=items_of(loaded.task, section, raw, x, fitted, parts),
     )
+
+
+def items_of(
+    task: Task,
+    section: DataSection,
+    raw: Raw,
+    x: Examples,
+    preprocessing: Preprocessing,
+    parts: dict[Part, Tensor],
+) -> ItemTable | None:
+    """Return all items, where items are to be ranked."""
+    from modelscale.data.item_table import item_table
+
+    if task != "ranking" or section.interactions is None:
+        return None
+    return item_table(raw, section.interactions, x, preprocessing.inputs(), parts)
 
 
 def prepare_new(
@@ -158,6 +185,24 @@ def prepare_new(
         _check_target(raw)
         y = preprocessing.encode_target(raw).to(device)
     return NewData(x, y, raw.fingerprint, raw.origin)
+
+
+def _interactions(raw: Raw, task: Task | None, section: DataSection) -> tuple[Raw, Task | None]:
+    """Return interactions with what is known of users and items, and the task they make."""
+    from modelscale.data.interactions import chosen, joined
+
+    if section.interactions is None:
+        return raw, task
+    if raw.array is not None:
+        raise SpecError("data.interactions: only tables have users and items; leave it out")
+    raw = joined(raw, section.interactions, section.roles())
+    if task is None and raw.target is None:
+        task = "ranking"
+    if task == "ranking":
+        return chosen(raw, section.interactions), task
+    if section.interactions.relevant is not None:
+        raise SpecError("data.interactions.relevant: is for task: ranking; leave it out")
+    return raw, task
 
 
 def _check_target(raw: Raw) -> None:
@@ -234,7 +279,7 @@ def _warnings(
 
     found: list[str] = []
     if raw.array is None and raw.series is None:
-        found += column_roles(raw, folds[0].train.numpy(), section.columns).warnings
+        found += column_roles(raw, folds[0].train.numpy(), section.roles()).warnings
     if task == "classification":
         labels, code_N = class_labels(raw), class_codes(raw)
         if len(labels) < 2:

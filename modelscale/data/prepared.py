@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from modelscale.data.item_table import ItemTable
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.tensors import Inputs, Part, Task
 
@@ -38,6 +39,7 @@ class Prepared:
         rows: int64 row indices of each part; a part may be empty.
         preprocessing: What turns the user's values into x, and outputs back into answers.
         fingerprint: sha256 of the data that was read.
+        items: All items, where items are to be ranked.
     """
 
     task: Task
@@ -48,3 +50,4 @@ class Prepared:
     rows: dict[Part, Tensor]
     preprocessing: Preprocessing
     fingerprint: str
+    items: ItemTable | None = None

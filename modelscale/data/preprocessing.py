@@ -43,6 +43,9 @@ class NumericColumn(Spec):
     indicator: bool
     """Whether an input says, by 0 or 1, that the cell was missing."""
 
+    quantiles: tuple[float, ...] = ()
+    """Edges of bins of equally many training rows, as scaled; for models that ask for them."""
+
 
 class CategoryColumn(Spec):
     """A column of categories of a table."""
@@ -98,6 +101,9 @@ class Preprocessing(Spec):
 
     categories: tuple[CategoryColumn, ...] = ()
     """Category columns, in the order of the inputs."""
+
+    item_columns: tuple[str, ...] = ()
+    """Columns that describe the item, for interactions."""
 
     texts: tuple[str, ...] = ()
     """Columns of long texts, which are the whole input: one after the other, as symbols."""
@@ -156,6 +162,8 @@ class Preprocessing(Spec):
         """Number of classes, of target values, or of symbols that are predicted in a window."""
         if self.task == "language_model":
             return self.shape[0] - 1
+        if self.task == "ranking":
+            return 1
         return len(self.labels) if self.task == "classification" else len(self.targets)
 
     def inputs(self) -> Inputs:
@@ -167,9 +175,17 @@ class Preprocessing(Spec):
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
         plain = len(self.numeric) + sum(c.indicator for c in self.numeric)
+        edges = tuple(c.quantiles for c in self.numeric if c.quantiles)
         if self.encoding == "onehot":
-            return Inputs((plain + sum(sizes),))
-        return Inputs((plain + len(sizes),), categories=sizes)
+            return Inputs((plain + sum(sizes),), quantiles=edges)
+        of_item = tuple(i for i, name in enumerate(self._inputs()) if name in self.item_columns)
+        return Inputs((plain + len(sizes),), categories=sizes, quantiles=edges, of_item=of_item)
+
+    def _inputs(self) -> tuple[str, ...]:
+        """Return the column behind each input of a table in `codes` encoding."""
+        marked = (c.name for c in self.numeric if c.indicator)
+        numbers = (c.name for c in self.numeric)
+        return (*numbers, *marked, *(c.name for c in self.categories))
 
     def encode(self, raw: Raw, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return rows `start` to `stop` as the module takes them.
@@ -223,10 +239,10 @@ class Preprocessing(Spec):
         return dict(self.module().named_buffers())
 
     def inverse_target(self, values: Tensor) -> Tensor:
-        """Return regression outputs (…, T) in the unit of the data; nats stay as they are."""
+        """Return regression outputs (…, T) in the unit of the data; nats and scores stay."""
         import torch
 
-        if self.task == "language_model":
+        if self.task in ("language_model", "ranking"):
             return values
         scale_T = values.new_tensor([t.scale for t in self.targets])
         mean_T = values.new_tensor([t.mean for t in self.targets])

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelscale.data.augmentations.base import AugmentationSpec
+from modelscale.data.interactions import InteractionsSection
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.splits.base import SplitSpec
 from modelscale.data.text_section import TextSection
@@ -27,6 +28,9 @@ class DataSection(Spec):
     columns: dict[str, ColumnRole] = Field(default_factory=dict)
     """Roles of table columns where the inferred ones are wrong."""
 
+    interactions: InteractionsSection | None = None
+    """Which columns are users and items, for recommenders."""
+
     text: TextSection | None = None
     """How texts become symbols; by default their words."""
 
@@ -41,3 +45,9 @@ class DataSection(Spec):
 
     storage: Literal["auto", "memory", "disk"] = "auto"
     """Where examples are; `auto` is in memory if they fit in a quarter of what is free."""
+
+    def roles(self) -> dict[str, str]:
+        """Return the declared roles; users and items are categories."""
+        pair = self.interactions
+        known = {} if pair is None else dict.fromkeys((pair.user, pair.item), "category")
+        return {**known, **self.columns}

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from modelscale.components import Component
 from modelscale.tensors import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Compared(NamedTuple):
+    """How a chosen item is compared with others.
+
+    Attributes:
+        negatives: How many others.
+        popular: Whether they are drawn as often as they were chosen; else all alike.
+        corrected: Whether scores are corrected by the logarithm of how often items are drawn.
+    """
+
+    negatives: int
+    popular: bool
+    corrected: bool
 
 
 class LossSpec(Component):
@@ -35,6 +49,13 @@ class LossSpec(Component):
             ValueError: If the loss cannot be used with that many classes.
         """
         return self
+
+    def compared(self) -> Compared | None:
+        """Return how a chosen item is compared with others; None where examples stand alone.
+
+        Where it is, `per_example` gets the scores (N, 1 + negatives), the chosen item's first.
+        """
+        return None
 
     @abstractmethod
     def per_example(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:

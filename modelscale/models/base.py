@@ -58,6 +58,10 @@ class ModelSpec(Component):
             )
         self.check_size(inputs)
 
+    def quantile_bins(self) -> int:
+        """Return how many bins the model wants each number cut into; 0 for none."""
+        return 0
+
     def check_size(self, inputs: Inputs) -> None:
         """Raise ValueError where inputs of the right sort are too small or too large."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from modelscale.models.base import Form, ModelSpec
-from modelscale.tensors import Encoding, Inputs
+from modelscale.tensors import Encoding, Inputs, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +25,7 @@ class FactorisationMachine(ModelSpec):
 
     encoding: ClassVar[Encoding] = "codes"
     takes: ClassVar[tuple[Form, ...]] = ("vector",)
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression", "ranking")
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
 
     factors: int = Field(16, ge=1)

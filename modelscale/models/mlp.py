@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from modelscale.models.base import Form, ModelSpec
+from modelscale.models.numeric.base import NumericSpec
 from modelscale.tensors import Inputs
 
 if TYPE_CHECKING:
@@ -41,11 +42,21 @@ class Mlp(ModelSpec):
     """Networks in one that share their weights and differ by scales of each layer's inputs and
     outputs; their mean answers (TabM, arXiv:2410.24210). 1 is a plain network."""
 
+    numeric: SerializeAsAny[NumericSpec] | None = None
+    """How numbers of a table become several inputs each; by default they stay one."""
+
     @model_validator(mode="after")
     def _members_have_no_batch_norm(self) -> Self:
         if self.members > 1 and self.norm == "batch":
             raise ValueError("members have no statistics of their own: norm none or layer")
         return self
+
+    def quantile_bins(self) -> int:
+        return 0 if self.numeric is None else self.numeric.quantile_bins()
+
+    def check_size(self, inputs: Inputs) -> None:
+        if self.numeric is not None and not inputs.quantiles:
+            raise ValueError("numeric needs a table with numbers; leave it out")
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn
@@ -55,6 +66,11 @@ class Mlp(ModelSpec):
 
         layers: list[nn.Module] = [nn.Flatten()] if len(inputs.shape) > 1 else []
         width = prod(inputs.shape)
+        if self.numeric is not None:
+            from modelscale.models.modules.numbers import numeric_inputs
+
+            embedding, width = numeric_inputs(self.numeric, inputs)
+            layers.append(embedding)
         for units in self.hidden:
             layers += [
                 nn.Linear(width, units, bias=self.norm == "none"),

@@ -138,7 +138,11 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         spec = ModelSpec.model_validate_json(json.dumps(facts["model"]))
         loss = LossSpec.model_validate_json(json.dumps(facts["loss"]))
         shape, sizes = facts["inputs"]["shape"], facts["inputs"]["categories"]
-        inputs = Inputs(tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"])
+        quantiles = tuple(map(tuple, facts["inputs"].get("quantiles", ())))
+        own = tuple(facts["inputs"].get("of_item", ()))
+        inputs = Inputs(
+            tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"], quantiles, own
+        )
         spec.check(inputs)
         edits = tuple(
             EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from modelscale.seeds import derive
+from modelscale.training.candidates import Candidates
 from modelscale.training.replica import Replica
 
 
@@ -20,6 +21,8 @@ class Batch(NamedTuple):
         weight_KB: (K, B) weight in the mean loss, or None.
         partner_KB: Targets of the examples that were mixed in, or None.
         share_KB: (K, B) share of the first example in a mixed one, or None.
+        log_q_KBC: Where items are ranked, (K, B, C) logarithm of how often each candidate is
+            drawn, the chosen item first; x_KB then has a row for each: (K, B · C, D).
     """
 
     x_KB: Tensor
@@ -27,6 +30,7 @@ class Batch(NamedTuple):
     weight_KB: Tensor | None = None
     partner_KB: Tensor | None = None
     share_KB: Tensor | None = None
+    log_q_KBC: Tensor | None = None
 
 
 class Epoch:
@@ -47,6 +51,9 @@ class Epoch:
             [_order(r, epoch) for r, epoch in zip(replicas, epochs, strict=True)]
         ).to(device)
         first = replicas[0]
+        self._candidates = [
+            Candidates(r, epoch) for r, epoch in zip(replicas, epochs, strict=True) if r.ranks
+        ]
         self._shared = all(r.data is first.data for r in replicas)
         self._mixing = any(a.mixes for a in first.augment)
         draws = sum(a.draws for a in first.augment) + self._mixing
@@ -64,8 +71,22 @@ class Epoch:
         size, bite = self.replicas[0].step_size, self.replicas[0].batch_size
         rows_KS = self.order_KN[:, step_in_epoch * size : (step_in_epoch + 1) * size]
         if rows_KS.shape[1] <= bite:
-            return [self._batch(rows_KS)]
-        return [self._batch(rows_KB) for rows_KB in rows_KS.split(bite, dim=1)]
+            return [self._compared(self._batch(rows_KS), rows_KS, step_in_epoch, 0)]
+        return [
+            self._compared(self._batch(rows_KB), rows_KB, step_in_epoch, micro)
+            for micro, rows_KB in enumerate(rows_KS.split(bite, dim=1))
+        ]
+
+    def _compared(self, batch: Batch, rows_KB: Tensor, step: int, micro: int) -> Batch:
+        """Put other items beside each chosen one, where items are ranked."""
+        if not self._candidates:
+            return batch
+        pairs = [
+            candidates.beside(x_B, rows, step, micro)
+            for candidates, x_B, rows in zip(self._candidates, batch.x_KB, rows_KB, strict=True)
+        ]
+        x_KB = torch.stack([x for x, _ in pairs])
+        return batch._replace(x_KB=x_KB, log_q_KBC=torch.stack([q for _, q in pairs]))
 
     def _batch(self, rows_KB: Tensor) -> Batch:
         x_KB, y_KB = self._take_x(rows_KB), self._take_y(rows_KB)
@@ -145,7 +166,24 @@ def _order(replica: Replica, epoch: int) -> Tensor:
     if replica.optimizer.full_batch:
         return rows
     generator = torch.Generator().manual_seed(derive(replica.seed, "order", epoch))
+    if replica.plan.sampling == "balanced":
+        rows = _balanced(rows, replica.data.y.cpu()[rows], generator)
     return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _balanced(rows: Tensor, class_N: Tensor, generator: torch.Generator) -> Tensor:
+    """Return as many rows, equally many of each class, each row of a class equally often."""
+    of_class = [rows[class_N == c] for c in class_N.unique().tolist()]
+    wanted, more = divmod(len(rows), len(of_class))
+    chosen = []
+    for place, own in enumerate(of_class):
+        count = wanted + (place < more)
+        rounds = [
+            own[torch.randperm(len(own), generator=generator)]
+            for _ in range(-(-count // len(own)))
+        ]
+        chosen.append(torch.cat(rounds)[:count])
+    return torch.cat(chosen)
 
 
 def _uniform(replica: Replica, epoch: int, draws: int) -> Tensor:

@@ -191,6 +191,18 @@ class Cohort:
         self.network.train(was_training)
         return torch.as_tensor(outputs)
 
+    @torch.no_grad()
+    def outputs_of_one(self, weights: Weights, k: int, x_B: Tensor) -> Tensor:
+        """Return outputs (B, O) of replica k alone, in evaluation mode."""
+        views = self.layout.views(weights.theta_KP[k : k + 1].detach())
+        known = {n: view[0] for n, view in zip(self.layout.names, views, strict=True)}
+        known |= {name: b_K[k] for name, b_K in weights.buffers_K.items()}
+        was_training = self.network.training
+        self.network.eval()
+        outputs_BO: Tensor = functional_call(self.network, known, (x_B,))
+        self.network.train(was_training)
+        return outputs_BO
+
 
 def _stacked(networks: list[nn.Module], device: torch.device) -> Weights:
     """Return what networks of one structure know, as a stack."""

@@ -43,6 +43,10 @@ class TrainPlan(Spec):
     batch_size: int = Field(64, ge=1)
     """Examples in a step of one replica."""
 
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """Which examples an epoch sees: each once, or as many but equally often of each class, rare
+    ones again and again. `balanced` bends probabilities as class weights do."""
+
     accumulate: int = Field(1, ge=1)
     """Batches whose mean gradient makes one optimizer step."""
 

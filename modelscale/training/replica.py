@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -42,6 +42,11 @@ class Replica:
     train_rows: Tensor | None = None
     weights: Tensor | None = None
     edits: tuple[EditSpec, ...] = ()
+
+    @property
+    def ranks(self) -> bool:
+        """Whether chosen items are compared with others."""
+        return self.loss.compared() is not None
 
     @property
     def rows(self) -> Tensor:
@@ -85,8 +90,10 @@ def structure_of(replica: Replica) -> tuple[Any, ...]:
         if not isinstance(value, float)
     }
     plan = replica.plan.model_dump(exclude={"seeds", "checkpoint_s", "checkpoint_steps"})
+    # Edges are buffers of the network, so that the folds of a table may differ in them.
+    bins = tuple((float(len(edges)),) for edges in replica.data.inputs.quantiles)
     return (
-        replica.data.inputs,
+        replace(replica.data.inputs, quantiles=bins),
         replica.data.targets,
         repr(model),
         repr(replica.loss.model_dump()),

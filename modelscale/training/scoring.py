@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from modelscale.evaluation.metrics.base import MetricSpec
+from modelscale.training.candidates import mean_loss
 from modelscale.training.cohort import Cohort, Weights
+from modelscale.training.ranked import ranks
 from modelscale.training.replica import Replica
 
 EXAMPLES_AT_ONCE = 4096
 """Examples of all replicas together in one forward pass of a validation."""
+
+MOST_SCORES = 2_000_000
+"""Scores of a user and an item that a validation during training makes at most."""
 
 Values = dict[str, float]  # "loss" and the metrics' labels; NaN where not defined
 
@@ -63,6 +68,8 @@ def outputs_of(cohort: Cohort, weights: Weights, rows_KN: Tensor, *, shared: boo
 def validate(cohort: Cohort, weights: Weights, metrics: tuple[MetricSpec, ...]) -> list[Values]:
     """Return the loss and the metrics of each replica on its validation part."""
     replicas = cohort.replicas
+    if replicas[0].ranks:
+        return [_ranked(cohort, weights, k, metrics) for k in range(len(cohort))]
     parts = [r.data.rows["validation"] for r in replicas]
     shared = all(r.data is replicas[0].data for r in replicas)
     longest = max(len(rows) for rows in parts)
@@ -74,6 +81,25 @@ def validate(cohort: Cohort, weights: Weights, metrics: tuple[MetricSpec, ...]) 
         _values(replica, outputs_KNO[k : k + 1, : len(rows)], rows, metrics)[0]
         for k, (replica, rows) in enumerate(zip(replicas, parts, strict=True))
     ]
+
+
+def _ranked(
+    cohort: Cohort, weights: Weights, k: int, metrics: tuple[MetricSpec, ...]
+) -> Values:
+    """Return the loss beside fixed other items, and metrics of some users' whole lists."""
+    replica = cohort.replicas[k]
+
+    def score(x: Tensor) -> Tensor:
+        pieces = [cohort.outputs_of_one(weights, k, some) for some in x.split(EXAMPLES_AT_ONCE)]
+        return torch.cat(pieces)[:, 0].float()
+
+    rows = replica.data.rows["validation"]
+    values = {"loss": mean_loss(replica, score, rows)}
+    if metrics:
+        places = ranks(replica.data, score, "validation", most_scores=MOST_SCORES)
+        for metric in metrics:
+            values[metric.label()] = float(metric.compute(places.model, places.popular))
+    return values
 
 
 def _padded(rows: Tensor, length: int) -> Tensor:

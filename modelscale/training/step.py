@@ -12,6 +12,7 @@ from torch import Tensor
 from modelscale.losses.base import LossSpec
 from modelscale.models.modules.noise import count_noise
 from modelscale.training.batches import Batch, dropout_noise
+from modelscale.training.candidates import scores_of
 from modelscale.training.cohort import Cohort
 from modelscale.training.packed import Tape
 from modelscale.training.precision import LossScale, arithmetic
@@ -163,9 +164,12 @@ class Stepper:
     def _mean_loss(self, outputs_KBO: Tensor, batch: Batch) -> Tensor:
         """Return each replica's mean loss (K,) of outputs (K, B, O)."""
         loss = self.cohort.replicas[0].loss
-        if len(self.cohort) == 1 and batch.weight_KB is None and batch.share_KB is None:
+        alone = len(self.cohort) == 1 and batch.weight_KB is None and batch.share_KB is None
+        if alone and batch.log_q_KBC is None:
             return mean_loss(loss, outputs_KBO[0], batch.y_KB[0]).view(1)
         outputs = outputs_KBO.flatten(0, 1)
+        if batch.log_q_KBC is not None:
+            outputs = scores_of(loss, outputs, batch.log_q_KBC.flatten(0, 1))
         losses = losses_of(loss, outputs, batch.y_KB.flatten(0, 1))
         if batch.partner_KB is not None and batch.share_KB is not None:
             others = losses_of(loss, outputs, batch.partner_KB.flatten(0, 1))

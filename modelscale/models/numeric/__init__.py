@@ -1,0 +1,1 @@
+"""How numbers of a table become vectors; one file a kind."""
