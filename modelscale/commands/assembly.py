@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.starting_points import (
+    StartingPoint,
+    adoption_of,
+    begin,
+    read_starting_point,
+)
 from modelscale.errors import SpecError, did_you_mean
 from modelscale.evaluation.metric_names import default_metrics, direction_of, metric_for
 from modelscale.losses.base import LossSpec
+from modelscale.models._from_checkpoint import FromCheckpoint
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +24,12 @@ if TYPE_CHECKING:
     from modelscale.data.loading import LoadedData
     from modelscale.data.prepared import Prepared
     from modelscale.evaluation.metrics.base import MetricSpec
+    from modelscale.models.edits.base import EditSpec
     from modelscale.tensors import Encoding, Task
     from modelscale.training.replica import Replica
     from modelscale.training.scoring import Monitor
     from modelscale.training.session import Goal
+    from modelscale.training.starting import Start
 
 _DEFAULT_LOSS: dict[Task, str] = {
     "classification": "cross_entropy",
@@ -40,6 +50,7 @@ class Assembly:
         goal: What is measured, and what decides.
         device: Where it is trained.
         threads: CPU threads that the user asked for; None leaves them to a measurement.
+        root: The runs folder, in which `model.from` is looked up too.
     """
 
     experiment: Experiment
@@ -49,7 +60,9 @@ class Assembly:
     goal: Goal
     device: torch.device
     threads: int | None = None
-    _prepared: dict[tuple[int, Encoding], Prepared] = field(default_factory=dict)
+    root: Path = Path("runs")
+    _prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
+    _points: dict[Path, StartingPoint] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
@@ -57,14 +70,53 @@ class Assembly:
         return len(self.loaded.folds)
 
     def data(self, fold: int, encoding: Encoding) -> Prepared:
-        """Return one fold ready for training; made once."""
+        """Return one fold ready for training; made once.
+
+        Where the experiment's model begins with a checkpoint, the data is what that one reads.
+        """
+        model = self.experiment.model
+        return self.data_for(fold, model if isinstance(model, FromCheckpoint) else encoding)
+
+    def data_for(self, fold: int, reader: FromCheckpoint | Encoding) -> Prepared:
+        """Return one fold ready for a checkpoint's network, or in an encoding; made once.
+
+        Raises:
+            SpecError: If the data is not what the checkpoint's network reads.
+        """
         from modelscale.data.loading import prepare
 
-        key = (fold, encoding)
+        section, fitting = self.experiment.data, (self.loaded, fold)
+        if not isinstance(reader, FromCheckpoint):
+            key = (fold, str(reader))
+            if key not in self._prepared:
+                self._prepared[key] = prepare(*fitting, reader, section, self.device)
+            return self._prepared[key]
+        point = self.point(reader)
+        key = (fold, f"{point.sha256} {reader.scaling}")
         if key not in self._prepared:
-            section = self.experiment.data
-            self._prepared[key] = prepare(self.loaded, fold, encoding, section, self.device)
+            if section.text is not None:
+                raise self.fault(
+                    "data.text", "a checkpoint brings its own symbols and length; leave it out"
+                )
+            adoption = adoption_of(reader, point)
+            encoding = adoption.saved.encoding
+            try:
+                self._prepared[key] = prepare(
+                    *fitting, encoding, section, self.device, adoption
+                )
+            except ValueError as error:
+                raise self.misfit(reader, error) from None
         return self._prepared[key]
+
+    def point(self, model: FromCheckpoint) -> StartingPoint:
+        """Return the checkpoint that a model begins with; read once."""
+        if model.source not in self._points:
+            self._points[model.source] = read_starting_point(model, self.root)
+        return self._points[model.source]
+
+    def misfit(self, model: FromCheckpoint, error: ValueError) -> SpecError:
+        """Return the error about a checkpoint that does not fit the experiment."""
+        return self.fault("model.from", f"{model.source}: {error}")
 
     def replica(self, fold: int, seed: int, variant: Experiment | None = None) -> Replica:
         """Return a replica of the experiment, or of a variant with other numbers.
@@ -75,13 +127,17 @@ class Assembly:
         from modelscale.training.replica import Replica
 
         spec = variant or self.experiment
-        data = self.data(fold, spec.model.encoding)
+        wanted, model = spec.model, spec.model
+        if isinstance(wanted, FromCheckpoint):
+            data, model = self.data_for(fold, wanted), self.point(wanted).model.spec
+        else:
+            data = self.data_for(fold, model.encoding)
         try:
-            spec.model.check(data.inputs)
+            model.check(data.inputs)
         except ValueError as error:
             raise self.fault("model", str(error)) from None
-        if data.task not in spec.model.tasks:
-            kind, fits = spec.model.own_kind(), " and ".join(spec.model.tasks)
+        if data.task not in model.tasks:
+            kind, fits = model.own_kind(), " and ".join(model.tasks)
             raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
         loss = self.loss if variant is None else _loss_of(variant, data.task)
         try:
@@ -89,8 +145,16 @@ class Assembly:
             loss = loss.resolved(_class_counts(data))
         except ValueError as error:
             raise self.fault("loss", str(error)) from None
+        start: Start | None = None
+        edits: tuple[EditSpec, ...] = ()
+        if isinstance(wanted, FromCheckpoint):
+            edits = self.point(wanted).model.edits
+            try:
+                model, start = begin(wanted, self.point(wanted), data, loss)
+            except ValueError as error:
+                raise self.misfit(wanted, error) from None
         return Replica(
-            model=spec.model,
+            model=model,
             loss=loss,
             optimizer=spec.optimizer,
             scheduler=spec.scheduler,
@@ -99,6 +163,8 @@ class Assembly:
             seed=seed,
             data=data,
             augment=spec.data.augment,
+            edits=edits,
+            start=start,
         )
 
     def fault(self, path: str, message: str) -> SpecError:
@@ -106,13 +172,16 @@ class Assembly:
         return SpecError(f"{self.places.get(path, 'spec')}: {path}: {message}")
 
 
-def assemble(experiment: Experiment, places: dict[str, str], device: torch.device) -> Assembly:
+def assemble(
+    experiment: Experiment, places: dict[str, str], device: torch.device, root: Path
+) -> Assembly:
     """Read the data and decide what the experiment leaves open.
 
     Args:
         experiment: What was asked for.
         places: Where each value came from, by its path.
         device: Where it is to be trained.
+        root: The runs folder.
 
     Raises:
         SpecError: If task, loss, metrics and data do not fit together.
@@ -125,7 +194,7 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     loaded = load(experiment.data, experiment.task)
     loss = _loss_of(experiment, loaded.task)
     goal = Goal(default_metrics(loaded.task), Monitor("loss", maximize=False))
-    assembly = Assembly(experiment, places, loaded, loss, goal, device)
+    assembly = Assembly(experiment, places, loaded, loss, goal, device, root=root)
     if loss.task != loaded.task:
         raise assembly.fault(
             "loss", f"{loss.own_kind()} is for {loss.task}, and the task is {loaded.task}"

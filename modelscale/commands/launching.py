@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.starting_points import contents_of
 from modelscale.commands.telling import Listener
 from modelscale.errors import Diverged, ModelscaleError, TryAgain
 from modelscale.runs.folder import RunFolder
@@ -67,7 +68,7 @@ def prepare(request: Request, tell: Listener) -> Assembly:
     pin(request.threads)
     allow_tf32(request.experiment.train.precision)
     device = choose_device(request.experiment.device)
-    assembly = assemble(request.experiment, request.loaded.provenance, device)
+    assembly = assemble(request.experiment, request.loaded.provenance, device, request.root)
     assembly.threads = request.threads
     for warning in assembly.loaded.warnings:
         tell.warn(warning)
@@ -99,7 +100,8 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
     if kept.ensemble is not None:  # a finished ensemble may be distilled later
         whole = kept.ensemble.model_copy(update={"distill": None})
         kept = kept.model_copy(update={"ensemble": whole})
-    text = "\n".join((request.verb, fingerprint, canonical(kept)))
+    begun_with = contents_of(kept, request.root)
+    text = "\n".join((request.verb, fingerprint, canonical(kept), *begun_with))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from modelscale.data.adopting import Adoption
     from modelscale.data.prepared import Examples
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.data.raw import Raw
@@ -95,6 +96,7 @@ def prepare(
     encoding: Encoding,
     section: DataSection,
     device: torch.device | None = None,
+    adoption: Adoption | None = None,
 ) -> Prepared:
     """Return one fold ready for a network, its pre-processing fitted on the training rows.
 
@@ -104,9 +106,14 @@ def prepare(
         encoding: How categories of a table reach the network.
         section: The `data` section of the spec.
         device: Where examples and targets go; the CPU by default.
+        adoption: What is taken over from a checkpoint rather than fitted.
+
+    Raises:
+        ValueError: If the data is not what the checkpoint's network reads.
     """
     import torch
 
+    from modelscale.data.adopting import adopted
     from modelscale.data.fitting import fit
     from modelscale.data.storage import transform
 
@@ -115,6 +122,8 @@ def prepare(
     raw = loaded.raw
     key = section.source.model_dump_json() if loaded.on_disk else None
     fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section)
+    if adoption is not None:
+        fitted = adopted(fitted, adoption, raw)
     return Prepared(
         task=loaded.task,
         inputs=fitted.inputs(),

@@ -85,6 +85,8 @@ def dump_model(replica: Replica, weights: Weights, layout: Layout) -> dict[str, 
     data = replica.data
     tensors = layout.tensors(weights.theta_KP[0].cpu())
     tensors |= {name: buffer_K[0].cpu() for name, buffer_K in weights.buffers_K.items()}
+    if replica.start is not None:
+        tensors |= {name: replica.start.tensors[name] for name in replica.start.frozen}
     facts = _facts(replica.model, replica.edits, replica.loss, data)
     return _files(packed(tensors, replica.edits), facts)
 

@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from modelscale.models.edits.base import edited
 from modelscale.models.modules.noise import playing
 from modelscale.seeds import derive
+from modelscale.training.depth import still_parts
 from modelscale.training.layout import Layout
 from modelscale.training.packed import packed_forward
 from modelscale.training.replica import Replica
@@ -70,6 +71,8 @@ class Cohort:
         self._compiled = replicas[0].plan.compile
         self._solo = torch.compile(network) if self._compiled else network
         self._lifts: dict[bool, Callable[..., Tensor]] = {}
+        start = replicas[0].start
+        self._still = still_parts(network, start.frozen if start else ())
         self._bind()
 
     @staticmethod
@@ -85,6 +88,10 @@ class Cohort:
     def device(self) -> torch.device:
         """Where the replicas live."""
         return self.weights.theta_KP.device
+
+    @property
+    def _has_frozen(self) -> bool:
+        return any(not p.requires_grad for p in self.network.parameters())
 
     def keep(self, chosen: list[int]) -> None:
         """Go on with the replicas at these positions alone."""
@@ -104,6 +111,15 @@ class Cohort:
         self.weights = self.weights.take(chosen).joined(fresh)
         self._bind()
         return fresh
+
+    def set_training(self, training: bool = True) -> None:
+        """Let the network answer as in training, but for frozen parts, or as in evaluation.
+
+        Frozen parts drop nothing, and their norms neither read nor change what a batch says.
+        """
+        self.network.train(training)
+        for part in self._still:
+            part.eval()
 
     def replace(self, weights: Weights) -> None:
         """Give the replicas other weights."""
@@ -145,7 +161,7 @@ class Cohort:
 
     def _training_lift(self, *, noisy: bool) -> Callable[..., Tensor]:
         if noisy not in self._lifts:
-            packed = packed_forward(self.network)
+            packed = None if self._has_frozen else packed_forward(self.network)
             if packed is not None:
                 self._lifts[noisy] = torch.compile(packed) if self._compiled else packed
                 return self._lifts[noisy]
@@ -182,7 +198,7 @@ class Cohort:
         else:
             lift = vmap(self._one, in_dims=(0, 0, None if shared else 0, None))
             outputs = lift(leaves, weights.buffers_K, x, None)
-        self.network.train(was_training)
+        self.set_training(was_training)
         return torch.as_tensor(outputs)
 
 
@@ -204,4 +220,7 @@ def build_network(replica: Replica) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
-    return edited(network, replica.edits)
+    network = edited(network, replica.edits)
+    if replica.start is not None:
+        replica.start.put_into(network)
+    return network
