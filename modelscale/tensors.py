@@ -7,7 +7,7 @@ O network outputs, P free parameters of one replica.
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression", "language_model"]
+Task = Literal["classification", "regression", "language_model", "pretraining"]
 Encoding = Literal["onehot", "codes"]
 Part = Literal["train", "validation", "test"]
 

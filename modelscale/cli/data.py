@@ -100,7 +100,7 @@ def show(
             from modelscale.spec.loader import load
 
             spec = load(path, Experiment, changes(set_)).spec
-            return data.show(spec.data, spec.task)
+            return data.show(spec.data, spec.known_task)
         if path.suffix or path.is_dir():
             return data.show_file(path, tuple(target or ()))
         return data.show(what)

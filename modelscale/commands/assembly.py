@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from modelscale.data.loading import LoadedData
     from modelscale.data.prepared import Prepared
+    from modelscale.data.raw import Raw
     from modelscale.evaluation.metrics.base import MetricSpec
     from modelscale.models.edits.base import EditSpec
     from modelscale.tensors import Encoding, Task
@@ -136,10 +137,11 @@ class Assembly:
             model.check(data.inputs)
         except ValueError as error:
             raise self.fault("model", str(error)) from None
-        if data.task not in model.tasks:
+        learns = "classification" if data.task == "pretraining" else data.task
+        if learns not in model.tasks:
             kind, fits = model.own_kind(), " and ".join(model.tasks)
             raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
-        loss = self.loss if variant is None else _loss_of(variant, data.task)
+        loss = self.loss if variant is None else _loss_of(variant, self.loaded)
         try:
             loss.outputs(data.targets)
             loss = loss.resolved(_class_counts(data))
@@ -191,8 +193,8 @@ def assemble(
     from modelscale.training.scoring import Monitor
     from modelscale.training.session import Goal
 
-    loaded = load(experiment.data, experiment.task)
-    loss = _loss_of(experiment, loaded.task)
+    loaded = load(experiment.data, experiment.known_task)
+    loss = _loss_of(experiment, loaded)
     goal = Goal(default_metrics(loaded.task), Monitor("loss", maximize=False))
     assembly = Assembly(experiment, places, loaded, loss, goal, device, root=root)
     if loss.task != loaded.task:
@@ -271,8 +273,21 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     return tuple(metrics), Monitor(label, direction_of(label, task) == "maximize")
 
 
-def _loss_of(experiment: Experiment, task: Task) -> LossSpec:
-    return experiment.loss or LossSpec.model_validate(_DEFAULT_LOSS[task])
+def _loss_of(experiment: Experiment, loaded: LoadedData) -> LossSpec:
+    if experiment.loss is not None:
+        return experiment.loss
+    if loaded.task == "pretraining":
+        return LossSpec.model_validate(_pretext_of(loaded.raw))
+    return LossSpec.model_validate(_DEFAULT_LOSS[loaded.task])
+
+
+def _pretext_of(raw: Raw) -> str:
+    """Return the game that suits some data."""
+    from modelscale.data.roles import is_long
+
+    if raw.array is not None:
+        return "rotation" if raw.array.ndim == 4 else "masked_values"
+    return "masked_symbols" if any(map(is_long, raw.columns.values())) else "masked_values"
 
 
 def _class_counts(data: Prepared) -> tuple[int, ...]:

@@ -74,6 +74,11 @@ def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
             f"{shown(source.checkpoint.path)}: is an ensemble; prune its members or the model "
             "that `ensemble --distill` makes"
         )
+    if source.model.task == "pretraining":
+        raise UsageError(
+            f"{shown(source.checkpoint.path)}: is pre-trained; train a model from it "
+            "(model: {from: …}) and prune that"
+        )
     assembly = prepare(request, tell)
     _check(assembly, source)
     _check_steps(assembly, source, section)

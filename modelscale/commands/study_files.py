@@ -104,7 +104,7 @@ def aims_without_data(experiment: Experiment) -> Aims:
     assert experiment.tune is not None
     tasks: tuple[Task, ...] = ("classification", "regression")
     try:
-        return Aims.of(experiment.tune, experiment.task or tasks[0])
+        return Aims.of(experiment.tune, experiment.known_task or tasks[0])
     except ValueError:
         return Aims.of(experiment.tune, tasks[1])
 

@@ -200,6 +200,8 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
 
     if preprocessing.task == "language_model":
         return torch.from_numpy(_unigram_nats(preprocessing, raw))
+    if preprocessing.task == "pretraining":
+        return torch.zeros(len(raw), 1)
     if preprocessing.task == "classification":
         return torch.from_numpy(class_codes(raw, preprocessing.labels))
     value_NT = numbers(raw)

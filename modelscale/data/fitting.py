@@ -59,8 +59,8 @@ def fit(
         "task": task,
         "encoding": encoding,
         "labels": class_labels(raw) if classes else (),
-        "targets": () if classes else _target_scales(raw, train, section),
-        "target_names": raw.target_names,
+        "targets": _target_scales(raw, train, section) if task == "regression" else (),
+        "target_names": ("loss",) if task == "pretraining" else raw.target_names,
     }
     if raw.array is None:
         roles = column_roles(raw, train, section.columns)

@@ -79,7 +79,8 @@ def load(section: DataSection, task: Task | None = None) -> LoadedData:
     raw = section.source.read(how)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
-    _check_target(raw)
+    if task != "pretraining":
+        _check_target(raw)
     task = task or infer_task(raw)
     _check_section(section, raw)
     if (task == "language_model") != (raw.symbols is not None):

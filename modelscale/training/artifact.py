@@ -23,6 +23,7 @@ from modelscale.errors import DataError
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.models.edits.base import EditSpec, edited
+from modelscale.models.modules.noise import uniform
 from modelscale.models.modules.slicing import named_tensors
 from modelscale.tensors import Inputs, Task
 from modelscale.training.cohort import Weights
@@ -145,6 +146,7 @@ def load_model(files: Mapping[str, bytes]) -> Model:
             EditSpec.model_validate_json(json.dumps(edit)) for edit in facts.get("edits", [])
         )
         network = edited(spec.build(inputs, loss.outputs(facts["targets"])), edits)
+        network = loss.pretext(network, inputs, uniform)
         _load_weights(network, unpacked(load(files[WEIGHTS]), network, edits))
         return Model(
             spec=spec,

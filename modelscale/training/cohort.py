@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from modelscale.models.edits.base import edited
-from modelscale.models.modules.noise import playing
+from modelscale.models.modules.noise import playing, uniform
 from modelscale.seeds import derive
 from modelscale.training.depth import still_parts
 from modelscale.training.layout import Layout
@@ -220,7 +220,7 @@ def build_network(replica: Replica) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
-    network = edited(network, replica.edits)
+    network = replica.loss.pretext(edited(network, replica.edits), data.inputs, uniform)
     if replica.start is not None:
         replica.start.put_into(network)
     return network

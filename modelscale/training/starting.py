@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from modelscale.losses.modules.pretext import within
 from modelscale.models.edits.base import EditSpec, edited
 from modelscale.models.edits.sparse import Sparse
 from modelscale.models.modules.dropout import Dropout
+from modelscale.models.modules.noise import uniform
 from modelscale.models.modules.slicing import named_tensors
 from modelscale.training.depth import head_of, layers_of, matching
 
@@ -141,8 +143,9 @@ class Target:
     outputs: int
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the network for a number of outputs."""
-        return edited(self.model.build(self.inputs, outputs), self.edits)
+        """Return what is trained, for a number of outputs."""
+        network = edited(self.model.build(self.inputs, outputs), self.edits)
+        return self.loss.pretext(network, self.inputs, uniform)
 
 
 def start_of(source: nn.Module, sha256: str, target: Target, wanted: Wanted) -> Start:
@@ -160,8 +163,9 @@ def start_of(source: nn.Module, sha256: str, target: Target, wanted: Wanted) -> 
     head = head_of(target.build, target.outputs)
     with torch.random.fork_rng(devices=[]):
         network = target.build(target.outputs)
-    trained, tensors = named_tensors(source), {}
-    rates = _rates(network)
+    trained, tensors = named_tensors(within(source)), {}
+    prefix = "" if within(network) is network else "network."
+    rates, here_named = _rates(network), named_tensors(network)
     parameters = dict(network.named_parameters())
     names = [*parameters, *dict(network.named_buffers())]
     fresh = frozenset() if wanted.keeps_head else head
@@ -169,7 +173,7 @@ def start_of(source: nn.Module, sha256: str, target: Target, wanted: Wanted) -> 
     for name in names:
         if name in fresh or name in rates:
             continue
-        here, there = named_tensors(network)[name], trained.get(name)
+        here, there = here_named[name], trained.get(name.removeprefix(prefix))
         if there is None or there.shape != here.shape:
             was = "missing" if there is None else str(tuple(there.shape))
             misfits.append(f"{name} is {was} there and {tuple(here.shape)} here")
