@@ -320,7 +320,7 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
     """Return what the best constant answer gets; nothing where the training part is unknown."""
     from modelscale.commands.measuring import constant_answer
 
-    if sample.prepared is None:
+    if sample.prepared is None or sample.prepared.task == "pretraining":
         return {}
     constant = constant_answer(sample.prepared).expand_as(sample.predictions)
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}
