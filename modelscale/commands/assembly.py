@@ -12,6 +12,7 @@ from modelscale.commands.starting_points import (
     adoption_of,
     begin,
     read_starting_point,
+    seen_before,
 )
 from modelscale.errors import SpecError, did_you_mean
 from modelscale.evaluation.metric_names import default_metrics, direction_of, metric_for
@@ -114,6 +115,14 @@ class Assembly:
         if model.source not in self._points:
             self._points[model.source] = read_starting_point(model, self.root)
         return self._points[model.source]
+
+    def beginning_warnings(self) -> list[str]:
+        """Return what a user should look at in the checkpoint that the model begins with."""
+        model, fingerprint = self.experiment.model, self.loaded.raw.fingerprint
+        if not isinstance(model, FromCheckpoint):
+            return []
+        found = seen_before(model, self.point(model), self.experiment, fingerprint)
+        return [] if found is None else [found]
 
     def misfit(self, model: FromCheckpoint, error: ValueError) -> SpecError:
         """Return the error about a checkpoint that does not fit the experiment."""

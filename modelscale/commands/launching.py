@@ -70,7 +70,7 @@ def prepare(request: Request, tell: Listener) -> Assembly:
     device = choose_device(request.experiment.device)
     assembly = assemble(request.experiment, request.loaded.provenance, device, request.root)
     assembly.threads = request.threads
-    for warning in assembly.loaded.warnings:
+    for warning in (*assembly.loaded.warnings, *assembly.beginning_warnings()):
         tell.warn(warning)
     return assembly
 

@@ -13,6 +13,7 @@ from modelscale.spec.base import Spec
 from modelscale.spec.paths import plain
 
 if TYPE_CHECKING:
+    from modelscale.commands.experiment import Experiment
     from modelscale.data.adopting import Adoption
     from modelscale.data.prepared import Prepared
     from modelscale.losses.base import LossSpec
@@ -134,6 +135,27 @@ def begin(
         pace=Pace(wanted.layer_decay, wanted.unfreeze),
     )
     return model, start_of(point.model.network, point.sha256, target, how)
+
+
+def seen_before(
+    wanted: FromCheckpoint, point: StartingPoint, experiment: Experiment, fingerprint: str
+) -> str | None:
+    """Return the warning that a checkpoint may have learnt the answers to the test rows.
+
+    None where it saw other data, no answers, or the same training rows as now.
+    """
+    from modelscale.commands.trained_model import spec_of
+
+    model = point.model
+    if model.fingerprint != fingerprint or model.task == "pretraining":
+        return None
+    earlier = spec_of(point.path)
+    if earlier is not None and earlier.data.split == experiment.data.split:
+        return None
+    return (
+        f"model.from: {wanted.source} has learnt from these very data, perhaps from rows that "
+        "are now held out; a data.split as it had then keeps them apart"
+    )
 
 
 def facts_of(start: Start) -> dict[str, Any]:
