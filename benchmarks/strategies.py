@@ -4,9 +4,9 @@
 
 STRATEGY is one of
 
-- `text`: BBC News, a tenth of the labels. Pre-training by masked symbols on all training texts,
-  then all layers; without it, the same network from random weights, for as many epochs, and for
-  as many as take as long as both trainings;
+- `text`, `transformer`: BBC News, 30 labels a class. `text_average` or `text_transformer`,
+  pre-trained by masked symbols on all training texts, then all layers; without it, the same
+  network from random weights, for as many epochs and for three times as many;
 - `turned`: mnist_5k, five labels a class. Pre-training by rotation on all training images;
 - `classes`: mnist_5k, ten labels each of the digits 5 to 9. A network that was trained on the
   digits 0 to 4 begins, whole and as a linear probe;
@@ -75,7 +75,31 @@ def deal(codes: np.ndarray, test: float, labelled: int, seed: int) -> np.ndarray
     return part
 
 
-def text(seeds: range, folder: Path) -> Iterator[Score]:
+class Reader(NamedTuple):
+    """A network for texts, and how it is trained.
+
+    Attributes:
+        model: Its section of the spec.
+        length: Symbols of a text.
+        rates: Learning rates of pre-training and of what follows.
+        epochs: Likewise.
+    """
+
+    model: dict[str, Any]
+    length: int
+    rates: tuple[float, float]
+    epochs: tuple[int, int]
+
+
+AVERAGE = Reader(
+    {"kind": "text_average", "width": 64, "dropout": 0.3}, 300, (1e-2, 3e-3), (30, 40)
+)
+TRANSFORMER = Reader(
+    {"kind": "text_transformer", "width": 64, "blocks": 2}, 128, (2e-3, 1e-3), (20, 20)
+)
+
+
+def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score]:
     import pandas as pd
 
     raw = DataSection.model_validate({"source": "bbc_news"}).source.read()
@@ -85,55 +109,47 @@ def text(seeds: range, folder: Path) -> Iterator[Score]:
     frame = pd.DataFrame({"text": texts, "topic": [labels[c] for c in codes]})
     share = deal(codes, 0.25, 0, 0)
     frame[share == ""][["text"]].to_csv(folder / "all.csv", index=False)
-    symbols = {
-        "tokenizer": {"kind": "words", "min_count": 3, "vocabulary": 8000},
-        "length": 300,
+    words = {"kind": "words", "min_count": 3, "vocabulary": 8000}
+    symbols = {"text": {"tokenizer": words, "length": reader.length}}
+    begun = {
+        "data": {
+            "source": {"kind": "csv", "path": str(folder / "all.csv")},
+            "split": {"kind": "random", "test": 0, "validation": 0.05},
+            "columns": {"text": "text"},
+            **symbols,
+        },
+        "loss": "masked_symbols",
+        "model": reader.model,
+        "optimizer": {"kind": "adamw", "lr": reader.rates[0], "weight_decay": 0.01},
+        "scheduler": {"kind": "cosine", "warmup": 0.05},
+        "train": {"epochs": reader.epochs[0], "batch_size": 32, "keep": "last"},
     }
-    learn = {"optimizer": {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.01}}
-    models = {
-        "text_average": {"kind": "text_average", "width": 64, "dropout": 0.3},
-        "text_transformer": {"kind": "text_transformer", "width": 64, "blocks": 2},
-    }
-    for kind, model in models.items():
-        rate = {"text_average": 1e-2, "text_transformer": 2e-3}[kind]
-        begun = {
-            "data": {
-                "source": {"kind": "csv", "path": str(folder / "all.csv")},
-                "split": {"kind": "random", "test": 0, "validation": 0.05},
-                "columns": {"text": "text"},
-                "text": symbols,
-            },
-            "loss": "masked_symbols",
-            "model": model,
-            "optimizer": {"kind": "adamw", "lr": rate, "weight_decay": 0.01},
-            "scheduler": {"kind": "cosine", "warmup": 0.05},
-            "train": {"epochs": 30, "batch_size": 32, "keep": "last"},
-        }
-        _, spent = run(f"pre-{kind}", begun, folder)
-        print(f"{kind}: {spent:.0f} s of pre-training", flush=True)
-        for seed in seeds:
-            frame["part"] = deal(codes, 0.25, 30, seed)
-            path = folder / f"labelled-{seed}.csv"
-            frame[frame["part"] != ""].to_csv(path, index=False)
-            source = {"kind": "csv", "path": str(path), "target": "topic", "part": "part"}
-            data = {"source": source, "split": "column", "columns": {"text": "text"}}
-            epochs = {"text_average": 40, "text_transformer": 20}[kind]
-            for arm, begin, count in (
-                ("without", model, epochs),
-                ("without, three times as long", model, 3 * epochs),
-                ("with", {"from": f"pre-{kind}"}, epochs),
-            ):
-                spec = {
-                    "seed": seed,
-                    "data": data | ({} if "from" in begin else {"text": symbols}),
-                    "model": begin,
-                    **learn,
-                    "scheduler": "cosine",
-                    "train": {"epochs": count, "batch_size": 16, "keep": "last"},
-                }
-                if kind == "text_transformer":
-                    spec["optimizer"] = {"kind": "adamw", "lr": 1e-3}
-                yield Score(f"{kind}, {arm}", seed, *run("fine", spec, folder))
+    _, spent = run("pre", begun, folder)
+    print(f"{spent:.0f} s of pre-training", flush=True)
+    for seed in seeds:
+        frame["part"] = deal(codes, 0.25, 30, seed)
+        path = folder / f"labelled-{seed}.csv"
+        frame[frame["part"] != ""].to_csv(path, index=False)
+        source = {"kind": "csv", "path": str(path), "target": "topic", "part": "part"}
+        data = {"source": source, "split": "column", "columns": {"text": "text"}}
+        for arm, model, epochs in (
+            ("without", reader.model, reader.epochs[1]),
+            ("without, three times as long", reader.model, 3 * reader.epochs[1]),
+            ("with", {"from": "pre"}, reader.epochs[1]),
+        ):
+            spec = {
+                "seed": seed,
+                "data": data | ({} if "from" in model else symbols),
+                "model": model,
+                "optimizer": {"kind": "adamw", "lr": reader.rates[1], "weight_decay": 0.01},
+                "scheduler": "cosine",
+                "train": {"epochs": epochs, "batch_size": 16, "keep": "last"},
+            }
+            yield Score(arm, seed, *run("fine", spec, folder))
+
+
+def transformer(seeds: range, folder: Path) -> Iterator[Score]:
+    yield from text(seeds, folder, TRANSFORMER)
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +189,7 @@ def turned(seeds: range, folder: Path) -> Iterator[Score]:
         "model": RESNET,
         "optimizer": {"kind": "adamw", "lr": 5e-3, "weight_decay": 0.05},
         "scheduler": "one_cycle",
-        "train": {"epochs": 4, "batch_size": 64, "keep": "last"},
+        "train": {"epochs": 8, "batch_size": 64, "keep": "last"},
     }
     _, spent = run("pre", begun, folder)
     print(f"{spent:.0f} s of pre-training", flush=True)
@@ -193,7 +209,7 @@ def turned(seeds: range, folder: Path) -> Iterator[Score]:
 def classes(seeds: range, folder: Path) -> Iterator[Score]:
     x, codes = digits()
     low = codes < 5
-    begun = fine(0, images(folder / "low.npz", x[low], codes[low]), RESNET, 6)
+    begun = fine(0, images(folder / "low.npz", x[low], codes[low]), RESNET, 12)
     begun["train"]["batch_size"] = 64
     begun["data"]["augment"] = MOVED
     _, spent = run("pre", begun, folder)
@@ -216,11 +232,12 @@ def classes(seeds: range, folder: Path) -> Iterator[Score]:
 
 def fine(seed: int, data: dict[str, Any], model: dict[str, Any], epochs: int) -> dict[str, Any]:
     """Return the spec of a training with few labels."""
+    probes = model.get("freeze") == "body"
     return {
         "seed": seed,
         "data": data,
         "model": model,
-        "optimizer": {"kind": "adamw", "lr": 5e-3, "weight_decay": 0.05},
+        "optimizer": {"kind": "adamw", "lr": 3e-2 if probes else 5e-3, "weight_decay": 0.05},
         "scheduler": "one_cycle",
         "train": {"epochs": epochs, "batch_size": 16, "keep": "last"},
     }
@@ -247,6 +264,7 @@ def augmentation(seeds: range, folder: Path) -> Iterator[Score]:
 
 STRATEGIES = {
     "text": text,
+    "transformer": transformer,
     "turned": turned,
     "classes": classes,
     "augmentation": augmentation,
