@@ -7,6 +7,8 @@ STRATEGY is one of
 - `text`, `transformer`: BBC News, 30 labels a class. `text_average` or `text_transformer`,
   pre-trained by masked symbols on all training texts, then all layers; without it, the same
   network from random weights, for as many epochs and for three times as many;
+- `minilm`: the same rows, a linear probe of published weights over the first 64 symbols beside
+  `text_average` from random weights;
 - `turned`: mnist_5k, five labels a class. Pre-training by rotation on all training images;
 - `classes`: mnist_5k, ten labels each of the digits 5 to 9. A network that was trained on the
   digits 0 to 4 begins, whole and as a linear probe;
@@ -99,18 +101,36 @@ TRANSFORMER = Reader(
 )
 
 
-def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score]:
+def news() -> tuple[Any, np.ndarray]:
+    """Return the texts of BBC News with their topics, as a frame, and their classes."""
     import pandas as pd
 
     raw = DataSection.model_validate({"source": "bbc_news"}).source.read()
     cells = raw.columns["text"]
     texts = [cells.words[code] for code in cells.codes_N]
     codes, labels = class_codes(raw), class_labels(raw)
-    frame = pd.DataFrame({"text": texts, "topic": [labels[c] for c in codes]})
-    share = deal(codes, 0.25, 0, 0)
-    frame[share == ""][["text"]].to_csv(folder / "all.csv", index=False)
-    words = {"kind": "words", "min_count": 3, "vocabulary": 8000}
-    symbols = {"text": {"tokenizer": words, "length": reader.length}}
+    return pd.DataFrame({"text": texts, "topic": [labels[c] for c in codes]}), codes
+
+
+def words(length: int) -> dict[str, Any]:
+    """Return the part of a `data` section that says how texts become symbols."""
+    tokenizer = {"kind": "words", "min_count": 3, "vocabulary": 8000}
+    return {"text": {"tokenizer": tokenizer, "length": length}}
+
+
+def labelled(folder: Path, frame: Any, codes: np.ndarray, seed: int) -> dict[str, Any]:
+    """Write the rows that a seed labels and the test rows; return the section for them."""
+    part = deal(codes, 0.25, 30, seed)
+    path = folder / f"labelled-{seed}.csv"
+    frame.assign(part=part)[part != ""].to_csv(path, index=False)
+    source = {"kind": "csv", "path": str(path), "target": "topic", "part": "part"}
+    return {"source": source, "split": "column", "columns": {"text": "text"}}
+
+
+def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score]:
+    frame, codes = news()
+    frame[deal(codes, 0.25, 0, 0) == ""][["text"]].to_csv(folder / "all.csv", index=False)
+    symbols = words(reader.length)
     begun = {
         "data": {
             "source": {"kind": "csv", "path": str(folder / "all.csv")},
@@ -127,11 +147,7 @@ def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score
     _, spent = run("pre", begun, folder)
     print(f"{spent:.0f} s of pre-training", flush=True)
     for seed in seeds:
-        frame["part"] = deal(codes, 0.25, 30, seed)
-        path = folder / f"labelled-{seed}.csv"
-        frame[frame["part"] != ""].to_csv(path, index=False)
-        source = {"kind": "csv", "path": str(path), "target": "topic", "part": "part"}
-        data = {"source": source, "split": "column", "columns": {"text": "text"}}
+        data = labelled(folder, frame, codes, seed)
         for arm, model, epochs in (
             ("without", reader.model, reader.epochs[1]),
             ("without, three times as long", reader.model, 3 * reader.epochs[1]),
@@ -144,6 +160,31 @@ def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score
                 "optimizer": {"kind": "adamw", "lr": reader.rates[1], "weight_decay": 0.01},
                 "scheduler": "cosine",
                 "train": {"epochs": epochs, "batch_size": 16, "keep": "last"},
+            }
+            yield Score(arm, seed, *run("fine", spec, folder))
+
+
+def minilm(seeds: range, folder: Path) -> Iterator[Score]:
+    """Score a linear probe of published weights on the rows of `text`."""
+    frame, codes = news()
+    for seed in seeds:
+        data = labelled(folder, frame, codes, seed)
+        for arm, model, rate in (
+            ("without", AVERAGE.model, AVERAGE.rates[1]),
+            ("with", {"from": "minilm", "length": 64, "freeze": "body"}, 1e-2),
+        ):
+            symbols = {} if "from" in model else words(AVERAGE.length)
+            spec = {
+                "seed": seed,
+                "data": data | symbols,
+                "model": model,
+                "optimizer": {"kind": "adamw", "lr": rate, "weight_decay": 0.01},
+                "scheduler": "cosine",
+                "train": {
+                    "epochs": 6 if "from" in model else 40,
+                    "batch_size": 16,
+                    "keep": "last",
+                },
             }
             yield Score(arm, seed, *run("fine", spec, folder))
 
@@ -265,6 +306,7 @@ def augmentation(seeds: range, folder: Path) -> Iterator[Score]:
 STRATEGIES = {
     "text": text,
     "transformer": transformer,
+    "minilm": minilm,
     "turned": turned,
     "classes": classes,
     "augmentation": augmentation,

@@ -94,7 +94,7 @@ class Assembly:
                 self._prepared[key] = prepare(*fitting, reader, section, self.device)
             return self._prepared[key]
         point = self.point(reader)
-        key = (fold, f"{point.sha256} {reader.scaling}")
+        key = (fold, f"{point.sha256} {reader.scaling} {reader.length}")
         if key not in self._prepared:
             if section.text is not None:
                 raise self.fault(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelscale.commands.published_weights import published
+from modelscale.data.weights import WEIGHTS
 from modelscale.errors import InputMissing, SpecError
 from modelscale.models._from_checkpoint import FromCheckpoint
 from modelscale.spec.base import Spec
@@ -45,6 +47,8 @@ class StartingPoint:
 def found(path: Path, root: Path) -> Checkpoint:
     """Return the checkpoint that `model.from` means, here or else in the runs folder.
 
+    A name that neither has may be one of published weights.
+
     Raises:
         InputMissing: If there is none.
         DataError: If it is damaged.
@@ -55,9 +59,12 @@ def found(path: Path, root: Path) -> Checkpoint:
     try:
         place = find_checkpoint(path)
     except InputMissing as error:
-        if path.is_absolute() or not (root / path).exists():
+        if not path.is_absolute() and (root / path).exists():
+            place = find_checkpoint(root / path)
+        elif str(path) in WEIGHTS:
+            place = published(str(path))
+        else:
             raise InputMissing(f"model.from: {error}") from None
-        place = find_checkpoint(root / path)
     return read_checkpoint(place)
 
 
@@ -97,7 +104,7 @@ def adoption_of(wanted: FromCheckpoint, point: StartingPoint) -> Adoption:
     """Return what the data takes over from the checkpoint."""
     from modelscale.data.adopting import Adoption
 
-    return Adoption(point.model.preprocessing, own_scaling=wanted.scaling == "own")
+    return Adoption(point.model.preprocessing, wanted.scaling == "own", wanted.length)
 
 
 def begun_model(wanted: FromCheckpoint, point: StartingPoint) -> ModelSpec:

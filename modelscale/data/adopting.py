@@ -17,10 +17,12 @@ class Adoption(NamedTuple):
     Attributes:
         saved: The checkpoint's pre-processing.
         own_scaling: Whether numbers and pixels are scaled by the training part all the same.
+        length: Symbols of a text, where they are fewer than in the checkpoint.
     """
 
     saved: Preprocessing
     own_scaling: bool = False
+    length: int | None = None
 
 
 def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing:
@@ -38,11 +40,14 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
         ValueError: If the data is of another sort; says what differs.
     """
     saved = adoption.saved
+    if adoption.length is not None and not fresh.texts:
+        raise ValueError("model.length is for texts")
     if (fresh.form, bool(fresh.texts)) != (saved.form, bool(saved.texts)):
         raise ValueError(f"it reads {_sort(saved)}, and the data is {_sort(fresh)}")
     kept: dict[str, Any] = {"encoding": saved.encoding}
     if fresh.texts:
-        kept |= {"symbols": saved.symbols, "vocabulary": saved.vocabulary, "shape": saved.shape}
+        kept |= {"symbols": saved.symbols, "vocabulary": saved.vocabulary}
+        kept["shape"] = (_length(adoption),)
     elif fresh.form == "table":
         kept |= _columns(fresh, adoption, raw)
     elif fresh.form == "array":
@@ -52,6 +57,14 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
     if same_target(fresh, saved):
         kept["targets"] = saved.targets
     return fresh.model_copy(update=kept)
+
+
+def _length(adoption: Adoption) -> int:
+    (most,) = adoption.saved.shape
+    length = most if adoption.length is None else adoption.length
+    if length > most:
+        raise ValueError(f"it reads {most} symbols, not {length} (model.length)")
+    return length
 
 
 def same_target(one: Preprocessing, other: Preprocessing) -> bool:

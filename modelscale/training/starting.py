@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from modelscale.training.layout import Layout
 
 _SHOWN = 3
+POSITIONS = ".positions"
+"""End of the name of learnt vectors of positions."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def start_of(source: nn.Module, sha256: str, target: Target, wanted: Wanted) -> 
         if name in fresh or name in rates:
             continue
         here, there = here_named[name], trained.get(name.removeprefix(prefix))
+        if there is not None and name.endswith(POSITIONS) and there.shape[1:] == here.shape[1:]:
+            there = there[: len(here)]  # of shorter texts, the first ones
         if there is None or there.shape != here.shape:
             was = "missing" if there is None else str(tuple(there.shape))
             misfits.append(f"{name} is {was} there and {tuple(here.shape)} here")

@@ -120,7 +120,14 @@ class TextBlock(nn.Module):
         return out
 
 
-class SymbolsInOrder(nn.Module):
+class SymbolBody(nn.Module):
+    """Base of what maps symbols (batch, positions) and a mask to (batch, positions, width)."""
+
+    table: nn.Embedding
+    """Vectors of the symbols."""
+
+
+class SymbolsInOrder(SymbolBody):
     """Vectors of symbols plus learnt vectors of their positions, then blocks and a norm."""
 
     def __init__(
@@ -156,7 +163,7 @@ class SymbolsInOrder(nn.Module):
 class TextEncoder(nn.Module):
     """Every position sees all symbols of its text; the answer is read from their mean."""
 
-    def __init__(self, body: SymbolsInOrder, width: int, outputs: int) -> None:
+    def __init__(self, body: SymbolBody, width: int, outputs: int) -> None:
         """Make a network of `body`, whose tokens have `width`."""
         super().__init__()
         self.body = body
