@@ -165,6 +165,15 @@ def test_what_does_not_fit_is_told_in_one_line(trained_once, changes, code, told
     assert len(result.err.strip().splitlines()) == 1
 
 
+def test_run_does_not_begin_with_the_newest_of_its_own_name(folder):
+    words = ("train", "on.yaml", "-q", "--name", "digits")
+    result = cli(folder, *words)
+    assert result.code == 78
+    assert "model.from: digits: this run would have the same name" in result.err
+    whole = run_of(folder, "digits")
+    assert cli(folder, *words, "--set", f"model.from={whole}").code == 0
+
+
 def test_a_text_section_beside_a_checkpoint_would_not_be_read(trained_once):
     result = cli(trained_once, "plan", "few.yaml", "--set", "data.text.length=5")
     assert result.code == 78

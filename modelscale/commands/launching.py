@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
-from modelscale.commands.starting_points import contents_of
+from modelscale.commands.starting_points import check_name, contents_of
 from modelscale.commands.telling import Listener
 from modelscale.errors import Diverged, ModelscaleError, TryAgain
 from modelscale.runs.folder import RunFolder
@@ -65,6 +65,7 @@ def prepare(request: Request, tell: Listener) -> Assembly:
     from modelscale.training.determinism import choose_device, pin
     from modelscale.training.precision import allow_tf32
 
+    check_name(request.experiment, request.experiment.name or request.stem, request.root)
     pin(request.threads)
     allow_tf32(request.experiment.train.precision)
     device = choose_device(request.experiment.device)

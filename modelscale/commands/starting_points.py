@@ -95,9 +95,31 @@ def contents_of(spec: Spec, root: Path) -> list[str]:
 
     They are part of what makes a run the run that it is: another content, another run.
     """
+    return [found(path, root).sha256 for path in sources_of(spec)]
+
+
+def sources_of(spec: Spec) -> list[Path]:
+    """Return the checkpoints that a spec's models begin with, as they were given."""
     whole = plain(spec)
-    paths = dict.fromkeys(_sources([whole.get(section) for section in _SECTIONS]))
-    return [found(Path(path), root).sha256 for path in paths]
+    names = _sources([whole.get(section) for section in _SECTIONS])
+    return [Path(name) for name in dict.fromkeys(names)]
+
+
+def check_name(spec: Spec, name: str, root: Path) -> None:
+    """Refuse to begin with the newest run of the very name that this run is to have.
+
+    The same command again would find itself there, and begin another run with that.
+
+    Raises:
+        SpecError: If a checkpoint is meant by the run's own name.
+    """
+    own = (root / name).resolve()
+    for path in sources_of(spec):
+        if own in {path.resolve(), (root / path).resolve()} and own.is_dir():
+            raise SpecError(
+                f"model.from: {path}: this run would have the same name and take its place; "
+                "give another --name, or the whole path of the run to begin with"
+            )
 
 
 def adoption_of(wanted: FromCheckpoint, point: StartingPoint) -> Adoption:
