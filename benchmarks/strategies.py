@@ -1,6 +1,6 @@
 """Strategies for little data: each with and without it, on the same rows, from several seeds.
 
-    python benchmarks/strategies.py STRATEGY [--seeds N] [--first SEED]
+    python benchmarks/strategies.py STRATEGY [--seeds N] [--first SEED] [--folder DIR]
 
 STRATEGY is one of
 
@@ -22,7 +22,6 @@ import argparse
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,13 +55,14 @@ class Score(NamedTuple):
 
 
 def run(name: str, spec: dict[str, Any], folder: Path) -> tuple[float, float]:
-    """Train; return the test accuracy (nan in pre-training) and the CPU seconds."""
-    start = time.process_time()
+    """Train, or go on; return the test accuracy (nan in pre-training) and the seconds."""
     loaded = load_text(json.dumps(spec), name, Experiment)
     request = Request("train", loaded, name, folder / "runs", ("train",), threads=1)
-    document = train(request, Silent()).document
+    done = train(request, Silent())
+    document = done.document
+    (folder / "newest").write_text(str(done.run))
     accuracy = document["metrics"].get("test", {}).get("accuracy", {"value": float("nan")})
-    return accuracy["value"], time.process_time() - start
+    return accuracy["value"], document["seconds"]
 
 
 def deal(codes: np.ndarray, test: float, labelled: int, seed: int) -> np.ndarray:
@@ -97,7 +97,7 @@ AVERAGE = Reader(
     {"kind": "text_average", "width": 64, "dropout": 0.3}, 300, (1e-2, 3e-3), (30, 40)
 )
 TRANSFORMER = Reader(
-    {"kind": "text_transformer", "width": 64, "blocks": 2}, 128, (2e-3, 1e-3), (20, 20)
+    {"kind": "text_transformer", "width": 64, "blocks": 2}, 128, (2e-3, 1e-3), (15, 15)
 )
 
 
@@ -206,9 +206,10 @@ def images(path: Path, x: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
     return {"source": {"kind": "npz", "path": str(path)}, "split": split}
 
 
-def score(folder: Path, name: str, x: np.ndarray, codes: np.ndarray) -> float:
-    """Return the accuracy of a run's model on other images."""
-    model = load_model(read_checkpoint(find_checkpoint(folder / "runs" / name)).files)
+def score(folder: Path, x: np.ndarray, codes: np.ndarray) -> float:
+    """Return the accuracy of the newest run's model on other images."""
+    place = Path((folder / "newest").read_text())
+    model = load_model(read_checkpoint(find_checkpoint(place)).files)
     np.savez(folder / "test.npz", x=x, y=codes)
     new = prepare_new(model.preprocessing, read_npz(folder / "test.npz"))
     pieces = torch.arange(len(codes)).split(256)
@@ -244,7 +245,7 @@ def turned(seeds: range, folder: Path) -> Iterator[Score]:
             ("with, layer_decay 0.5", {"from": "pre", "layer_decay": 0.5}, 60),
         ):
             _, seconds = run("fine", fine(seed, data, model, epochs), folder)
-            yield Score(arm, seed, score(folder, "fine", x[held], codes[held]), seconds)
+            yield Score(arm, seed, score(folder, x[held], codes[held]), seconds)
 
 
 def classes(seeds: range, folder: Path) -> Iterator[Score]:
@@ -268,7 +269,7 @@ def classes(seeds: range, folder: Path) -> Iterator[Score]:
             ("with, unfreeze 10", {"from": "pre", "unfreeze": 10}, 60),
         ):
             _, seconds = run("fine", fine(seed, data, model, epochs), folder)
-            yield Score(arm, seed, score(folder, "fine", x[held], codes[held]), seconds)
+            yield Score(arm, seed, score(folder, x[held], codes[held]), seconds)
 
 
 def fine(seed: int, data: dict[str, Any], model: dict[str, Any], epochs: int) -> dict[str, Any]:
@@ -302,7 +303,7 @@ def augmentation(seeds: range, folder: Path) -> Iterator[Score]:
             spec = fine(seed, data | {"augment": augment}, RESNET, 12)
             spec["train"]["batch_size"] = 64
             _, seconds = run("fine", spec, folder)
-            yield Score(arm, seed, score(folder, "fine", x[test], codes[test]), seconds)
+            yield Score(arm, seed, score(folder, x[test], codes[test]), seconds)
 
 
 STRATEGIES = {
@@ -339,9 +340,11 @@ def main() -> None:
     parser.add_argument("strategy", choices=STRATEGIES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="kept, to go on there another time")
     asked = parser.parse_args()
     print(machine())
-    folder = Path(tempfile.mkdtemp(prefix="modelscale-strategies-"))
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="modelscale-strategies-"))
+    folder.mkdir(exist_ok=True)
     scores = []
     try:
         seeds = range(asked.first, asked.first + asked.seeds)
@@ -349,7 +352,8 @@ def main() -> None:
             scores.append(found)
             print(json.dumps(found._asdict()), flush=True)
     finally:
-        shutil.rmtree(folder)
+        if asked.folder is None:
+            shutil.rmtree(folder)
     print(table(scores))
 
 
