@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 _SHOWN = 5
+_OF_TARGET = {"task", "labels", "targets", "target_names"}
 
 
 class Adoption(NamedTuple):
@@ -52,8 +53,10 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
         kept |= _columns(fresh, adoption, raw)
     elif fresh.form == "array":
         kept |= _scaling(fresh, adoption)
-    else:
+    elif fresh.form == "tokens":
         kept |= _windows(fresh, saved)
+    else:  # whatever else there is to inputs is the checkpoint's as it is
+        kept |= {name: value for name, value in saved if name not in _OF_TARGET}
     if same_target(fresh, saved):
         kept["targets"] = saved.targets
     return fresh.model_copy(update=kept)
@@ -82,7 +85,7 @@ def _sort(preprocessing: Preprocessing) -> str:
     if preprocessing.texts:
         return "texts"
     words = {"table": "a table", "array": "an array", "tokens": "windows of a text"}
-    return words[preprocessing.form]
+    return words.get(preprocessing.form, preprocessing.form)
 
 
 def _columns(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> dict[str, Any]:
