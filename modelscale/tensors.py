@@ -7,8 +7,8 @@ O network outputs, P free parameters of one replica.
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression", "language_model", "ranking"]
-StatedTask = Literal["classification", "regression", "language_model", "ranking", "anomaly"]
+Task = Literal["classification", "regression", "language_model", "ranking", "pretraining"]
+StatedTask = Literal[Task, "anomaly"]
 """What a spec may ask for: `anomaly` is a classification that learns without labels."""
 
 Encoding = Literal["onehot", "codes"]

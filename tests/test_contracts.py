@@ -290,7 +290,7 @@ def _answers(spec, *leading, N=40):
     if spec.task == "regression":
         y = torch.randn(*leading, N, 2, generator=g) + 5
         return y + 0.5 * torch.randn(*leading, N, 2, generator=g), y
-    if spec.task == "language_model":
+    if spec.task in {"language_model", "pretraining"}:
         y = torch.rand(*leading, N, 1, generator=g) + 3
         return y - torch.rand(*leading, N, 1, generator=g), y
     if spec.task == "ranking":
@@ -324,7 +324,7 @@ def test_metric_broadcasts_over_leading_dimensions(kind):
 def test_metric_prefers_the_truth_in_its_direction(kind):
     spec = smallest(MetricSpec, kind)
     predictions, y = _answers(spec)
-    if spec.task == "language_model":
+    if spec.task in {"language_model", "pretraining"}:
         truth = torch.zeros_like(y)  # nothing comes as a surprise
     elif spec.task == "ranking":
         truth = torch.ones_like(y)  # every item comes first

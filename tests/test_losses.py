@@ -40,7 +40,7 @@ def _instances():
         if spec.task == "regression":
             yield pytest.param(spec, *values(), id=kind)
             continue
-        if spec.task == "language_model":
+        if spec.task in {"language_model", "pretraining"}:
             nats = values()[0].abs()
             yield pytest.param(spec, nats, torch.zeros(N, 1), id=kind)
             continue
@@ -72,7 +72,7 @@ def test_predictions_broadcast_over_leading_dimensions(spec, outputs, y):
     if spec.task == "classification":
         assert stacked.shape == (2, N, int(y.max()) + 1)
         torch.testing.assert_close(stacked.sum(-1), torch.ones(2, N))
-    elif spec.task == "language_model":
+    elif spec.task in {"language_model", "pretraining"}:
         assert stacked.shape == (2, N, 1)
     else:
         assert stacked.shape == (2, N, T)

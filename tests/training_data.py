@@ -163,6 +163,7 @@ def replica(
         "classification": "cross_entropy",
         "regression": "mean_squared_error",
         "language_model": "next_token",
+        "pretraining": "masked_values",
     }[data.task]
     return Replica(
         model=ModelSpec.model_validate(model),

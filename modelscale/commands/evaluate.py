@@ -41,6 +41,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
     "regression": ("rmse", "mae", "r2"),
     "language_model": ("perplexity", "bits_per_token"),
     "ranking": ("ndcg", "hit_rate", "mrr"),
+    "pretraining": ("pretext_loss",),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 
@@ -354,7 +355,7 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
     """Return what the best constant answer gets; nothing where the training part is unknown."""
     from modelscale.commands.measuring import constant_answer
 
-    if sample.prepared is None:
+    if sample.prepared is None or sample.prepared.task == "pretraining":
         return {}
     constant = sample.targets  # of a ranking: the places by popularity
     if sample.prepared.task != "ranking":

@@ -96,6 +96,13 @@ class Experiment(Spec):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes CUDA where it is present; or `cpu`, `cuda`, `cuda:1`."""
 
+    @property
+    def known_task(self) -> StatedTask | None:
+        """What is learnt, as far as the spec says it; else the target tells."""
+        if self.task is None and self.loss is not None and self.loss.task == "pretraining":
+            return "pretraining"
+        return self.task
+
     @model_validator(mode="after")
     def _space_exists(self) -> Self:
         if self.tune is not None:

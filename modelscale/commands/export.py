@@ -123,8 +123,9 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
     """
     if request.quantize != "none" and request.to != "onnx":
         raise UsageError("--quantize is for --to onnx, as ONNX Runtime does the arithmetic")
-    if trained.model.task == "language_model":
-        raise UsageError("export is for classification and regression, not language models")
+    if trained.model.task in {"language_model", "pretraining"}:
+        what = trained.model.task.replace("_", " ")
+        raise UsageError(f"export is for classification and regression, not {what}")
     metrics = _metrics(trained, request.metric)
     path = request.output or _place(trained, request)
     digest = _digest(trained, request)

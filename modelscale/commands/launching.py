@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.starting_points import check_name, contents_of
 from modelscale.commands.telling import Listener
 from modelscale.errors import Diverged, ModelscaleError, TryAgain
 from modelscale.runs.folder import RunFolder
@@ -64,12 +65,13 @@ def prepare(request: Request, tell: Listener) -> Assembly:
     from modelscale.training.determinism import choose_device, pin
     from modelscale.training.precision import allow_tf32
 
+    check_name(request.experiment, request.experiment.name or request.stem, request.root)
     pin(request.threads)
     allow_tf32(request.experiment.train.precision)
     device = choose_device(request.experiment.device)
-    assembly = assemble(request.experiment, request.loaded.provenance, device)
+    assembly = assemble(request.experiment, request.loaded.provenance, device, request.root)
     assembly.threads = request.threads
-    for warning in assembly.loaded.warnings:
+    for warning in (*assembly.loaded.warnings, *assembly.beginning_warnings()):
         tell.warn(warning)
     return assembly
 
@@ -99,7 +101,8 @@ def run_digest(request: Request, fingerprint: str, without: tuple[str, ...] = ()
     if kept.ensemble is not None:  # a finished ensemble may be distilled later
         whole = kept.ensemble.model_copy(update={"distill": None})
         kept = kept.model_copy(update={"ensemble": whole})
-    text = "\n".join((request.verb, fingerprint, canonical(kept)))
+    begun_with = contents_of(kept, request.root)
+    text = "\n".join((request.verb, fingerprint, canonical(kept), *begun_with))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

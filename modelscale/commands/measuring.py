@@ -25,7 +25,8 @@ class Measured:
 
     Attributes:
         evaluation: Metrics with intervals, and the tables behind them.
-        baseline: The metrics of the constant answer that is best on the training part.
+        baseline: The metrics of the constant answer that is best on the training part; none
+            for pre-training, where nothing is asked for.
         predictions: (N, C) class probabilities or (N, T) target values.
         targets: (N,) class indices or (N, T) target values, in the data's units.
         rows: (N,) their rows in the data.
@@ -55,8 +56,10 @@ def measure(
     predictions = predict(model, data, rows)
     targets = targets_of(data, rows)
     evaluation = evaluate_all(model, predictions, targets, metrics, section)
-    constant = constant_answer(data).expand_as(predictions)
-    baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
+    baseline = {}
+    if data.task != "pretraining":
+        constant = constant_answer(data).expand_as(predictions)
+        baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
     return Measured(evaluation, baseline, predictions, targets, rows)
 
 

@@ -14,6 +14,7 @@ from modelscale.commands.launching import Request, prepare, run_digest
 from modelscale.commands.members import members_of
 from modelscale.commands.scale_plan import ladder_plan
 from modelscale.commands.search_width import MOST_TOGETHER
+from modelscale.commands.starting_points import facts_of
 from modelscale.commands.telling import Listener
 from modelscale.commands.trained_model import shown
 from modelscale.errors import ModelscaleError
@@ -46,6 +47,7 @@ _STRUCTURE = (
     "number of training rows",
     "example weights",
     "validation part",
+    "starting point",
 )
 """What `training.replica.structure_of` compares, in its order."""
 
@@ -191,6 +193,7 @@ def _costs(replica: Replica) -> dict[str, Any]:
         "steps_per_epoch": replica.steps_per_epoch,
         "steps_per_member": replica.total_steps,
         "model": {"kind": replica.model.own_kind(), **model_facts(replica)},
+        **({} if replica.start is None else {"start": facts_of(replica.start)}),
     }
 
 

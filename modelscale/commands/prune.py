@@ -16,7 +16,8 @@ from modelscale.commands.pruning.feasible import check_possible
 from modelscale.commands.pruning.steps import all_steps
 from modelscale.commands.telling import Listener
 from modelscale.commands.trained_model import TrainedModel
-from modelscale.errors import DataError, Diverged
+from modelscale.data.reading import shown
+from modelscale.errors import DataError, Diverged, UsageError
 from modelscale.pruning.kinds.base import PruneSpec
 from modelscale.pruning.kinds.int8 import Int8
 from modelscale.pruning.kinds.sparse import Sparse
@@ -71,6 +72,11 @@ def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
 
     section = request.experiment.prune
     assert section is not None
+    if source.model.task == "pretraining":
+        raise UsageError(
+            f"{shown(source.checkpoint.path)}: is pre-trained; train a model from it "
+            "(model: {from: …}) and prune that"
+        )
     assembly = prepare(request, tell)
     several = is_ensemble(source.checkpoint.files)
     models = load_members(source.checkpoint.files) if several else (source.model,)

@@ -104,7 +104,8 @@ def aims_without_data(experiment: Experiment) -> Aims:
     assert experiment.tune is not None
     tasks: tuple[Task, ...] = ("classification", "regression")
     try:
-        task = "classification" if experiment.task == "anomaly" else experiment.task
+        known = experiment.known_task
+        task = "classification" if known == "anomaly" else known
         return Aims.of(experiment.tune, task or tasks[0])
     except ValueError:
         return Aims.of(experiment.tune, tasks[1])

@@ -211,6 +211,7 @@ class _Training:
                 part: measured.baseline for part, measured in results[best].parts.items()
             },
             "model": model_facts(self.replicas[best]),
+            **_start_facts(self.replicas[best]),
             "seconds": round(self.seconds, 3),
             "best_member": results[best].member.label,
             "members": [
@@ -282,6 +283,13 @@ def model_facts(replica: Replica) -> dict[str, int]:
         "macs": count_macs(network, replica.data.inputs.shape),
         "bytes": parameter_bytes(network),
     }
+
+
+def _start_facts(replica: Replica) -> dict[str, Any]:
+    """Return what the document says of the checkpoint that a model began with, if any."""
+    from modelscale.commands.starting_points import facts_of
+
+    return {} if replica.start is None else {"start": facts_of(replica.start)}
 
 
 def summarised(results: list[MemberResult]) -> dict[Part, dict[str, Any]]:

@@ -126,6 +126,12 @@ def _run_of(checkpoint: Path) -> Path | None:
     return None
 
 
+def spec_of(checkpoint: Path) -> Experiment | None:
+    """Return what the run of a checkpoint was asked for; None where it stands in none."""
+    run = _run_of(checkpoint)
+    return None if run is None else load(run / RESOLVED_FILE, Experiment).spec
+
+
 def _trial_params(run: Path, record: RunRecord, part: tuple[str, ...]) -> dict[str, Any]:
     """Return what a search set in the spec for this model."""
     if part[0] == TRIALS:

@@ -252,7 +252,7 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
 
     if preprocessing.task == "language_model":
         return torch.from_numpy(_unigram_nats(preprocessing, raw))
-    if preprocessing.task == "ranking":
+    if preprocessing.task in {"pretraining", "ranking"}:
         return torch.zeros(len(raw), 1)
     if preprocessing.task == "classification":
         return torch.from_numpy(class_codes(raw, preprocessing.labels))

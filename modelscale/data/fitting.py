@@ -67,7 +67,7 @@ def fit(
         "encoding": encoding,
         "labels": class_labels(raw) if classes else (),
         "targets": _target_scales(raw, train, section) if task == "regression" else (),
-        "target_names": raw.target_names,
+        "target_names": ("loss",) if task == "pretraining" else raw.target_names,
     }
     if raw.series is not None:
         columns = _series_columns(raw, raw.series, train, section)

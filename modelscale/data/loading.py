@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from modelscale.data.adopting import Adoption
     from modelscale.data.item_table import ItemTable
     from modelscale.data.prepared import Examples
     from modelscale.data.preprocessing import Preprocessing
@@ -85,7 +86,8 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
         _check_target(raw)
         raw, task = with_anomalies(raw), "classification"
     raw, task = _interactions(raw, task, section)
-    _check_target(raw)
+    if task != "pretraining":
+        _check_target(raw)
     task = task or infer_task(raw)
     _check_section(section, raw)
     if task == "ranking" and section.interactions is None:
@@ -108,6 +110,7 @@ def prepare(
     device: torch.device | None = None,
     *,
     bins: int = 0,
+    adoption: Adoption | None = None,
 ) -> Prepared:
     """Return one fold ready for a network, its pre-processing fitted on the training rows.
 
@@ -118,9 +121,14 @@ def prepare(
         section: The `data` section of the spec.
         device: Where examples and targets go; the CPU by default.
         bins: Into how many bins the model wants each number of a table cut.
+        adoption: What is taken over from a checkpoint rather than fitted.
+
+    Raises:
+        ValueError: If the data is not what the checkpoint's network reads.
     """
     import torch
 
+    from modelscale.data.adopting import adopted
     from modelscale.data.fitting import fit
     from modelscale.data.storage import transform
 
@@ -129,6 +137,8 @@ def prepare(
     raw = loaded.raw
     key = section.source.model_dump_json() if loaded.on_disk else None
     fitted = fit(raw, loaded.task, rows.train.numpy(), encoding, section, bins)
+    if adoption is not None:
+        fitted = adopted(fitted, adoption, raw)
     x = transform(fitted, raw, device, key)
     parts: dict[Part, Tensor] = {
         "train": rows.train.to(device),

@@ -8,6 +8,7 @@ plain tensor operations, so that an exported artifact can carry it.
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -164,6 +165,10 @@ class Preprocessing(Spec):
             return self.shape[0] - 1
         if self.task == "ranking":
             return 1
+        if self.task == "pretraining":  # as many as tell all of an example
+            inputs = self.inputs()
+            numbers = prod(inputs.shape) - len(inputs.categories)
+            return inputs.vocabulary or numbers + sum(inputs.categories)
         return len(self.labels) if self.task == "classification" else len(self.targets)
 
     def inputs(self) -> Inputs:
@@ -207,7 +212,7 @@ class Preprocessing(Spec):
         """Return (N,) int64 class indices, or (N, T) float32 transformed target values.
 
         For windows of a text, (N, 1) nats a symbol of the plainest model, which knows how
-        often each symbol occurs and nothing else.
+        often each symbol occurs and nothing else. For pre-training, (N, 1) zeros.
 
         Raises:
             DataError: If a class is not among the labels, or a logarithm does not exist.
@@ -242,7 +247,7 @@ class Preprocessing(Spec):
         """Return regression outputs (…, T) in the unit of the data; nats and scores stay."""
         import torch
 
-        if self.task in ("language_model", "ranking"):
+        if self.task in {"language_model", "pretraining", "ranking"}:
             return values
         scale_T = values.new_tensor([t.scale for t in self.targets])
         mean_T = values.new_tensor([t.mean for t in self.targets])

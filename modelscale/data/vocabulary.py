@@ -51,6 +51,9 @@ class Vocabulary(Spec):
     library: str | None = None
     """Byte pairs as the JSON document of the library `tokenizers`."""
 
+    marks: bool = False
+    """Whether the library puts its marks of begin and end around a text."""
+
     @property
     def size(self) -> int:
         """Number of different numbers: symbols, padding and the unknown."""
@@ -82,10 +85,10 @@ class Vocabulary(Spec):
         if self.library is not None:
             from modelscale.data.byte_pairs import tokenizer_of
 
-            tokenizer = tokenizer_of(self.library)
+            tokenizer, marks = tokenizer_of(self.library), self.marks
 
             def by_library(text: str) -> list[int]:
-                return [FIRST + i for i in tokenizer.encode(text, add_special_tokens=False).ids]
+                return [FIRST + i for i in tokenizer.encode(text, add_special_tokens=marks).ids]
 
             return by_library
         known = {symbol: number for number, symbol in enumerate(self.symbols, FIRST)}

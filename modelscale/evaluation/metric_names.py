@@ -17,6 +17,7 @@ _DEFAULTS: dict[Task, tuple[str, ...]] = {
     "regression": ("rmse", "mae", "r2"),
     "language_model": ("perplexity", "bits_per_token"),
     "ranking": ("ndcg", "hit_rate", "mrr"),
+    "pretraining": ("pretext_loss",),
 }
 
 

@@ -6,10 +6,12 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from modelscale.components import Component
-from modelscale.tensors import Task
+from modelscale.tensors import Inputs, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from modelscale.losses.modules.pretext import Draw
 
 
 class Compared(NamedTuple):
@@ -38,6 +40,19 @@ class LossSpec(Component):
     def outputs(self, targets: int) -> int:
         """Return how many network outputs O serve `targets` classes or target values."""
         return targets
+
+    def pretext(self, network: nn.Module, inputs: Inputs, draw: Draw) -> nn.Module:
+        """Return what is trained under this loss: in pre-training, the network within a game.
+
+        Args:
+            network: As its spec builds it, after all edits.
+            inputs: What one example looks like.
+            draw: Draws the numbers that are each replica's own.
+
+        Raises:
+            ValueError: If the loss is for other inputs.
+        """
+        return network
 
     def resolved(self, class_counts: tuple[int, ...]) -> Self:
         """Return the loss with everything that depends on the training data written out.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from modelscale.components import Component
 from modelscale.tensors import Encoding, Inputs, Task
@@ -44,6 +48,32 @@ class ModelSpec(Component):
 
     reconstructs: ClassVar[bool] = False
     """Whether it makes its input again, to find anomalies without labels."""
+
+    @classmethod
+    def variant(cls, data: Mapping[str, Any]) -> type[ModelSpec]:
+        """Return the class of the kind that these data name, or of a checkpoint's model."""
+        if not cls.is_family() or "from" not in data:
+            return super().variant(data)
+        if "kind" in data:
+            message = "'from' brings the checkpoint's own kind; leave out 'kind' and its fields"
+            raise PydanticCustomError("misfit", "{message}", {"message": message})
+        from modelscale.models._from_checkpoint import FromCheckpoint
+
+        return FromCheckpoint
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the union of all kinds and of `{from: CHECKPOINT}` for the family."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        if cls.is_family():
+            from modelscale.models._from_checkpoint import FromCheckpoint
+
+            FromCheckpoint.model_rebuild()
+            core = FromCheckpoint.__pydantic_core_schema__
+            schema["anyOf"].append(FromCheckpoint._kind_schema(core, handler))
+        return schema
 
     def check(self, inputs: Inputs) -> None:
         """Raise ValueError where the network cannot take such inputs."""

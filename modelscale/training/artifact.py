@@ -24,6 +24,7 @@ from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.models.edits.base import EditSpec, edited
 from modelscale.models.modules.members import tell_members
+from modelscale.models.modules.noise import uniform
 from modelscale.models.modules.slicing import named_tensors
 from modelscale.tensors import Inputs, Task
 from modelscale.training.cohort import Weights, answer_of
@@ -86,6 +87,8 @@ def dump_model(replica: Replica, weights: Weights, layout: Layout) -> dict[str, 
     data = replica.data
     tensors = layout.tensors(weights.theta_KP[0].cpu())
     tensors |= {name: buffer_K[0].cpu() for name, buffer_K in weights.buffers_K.items()}
+    if replica.start is not None:
+        tensors |= {name: replica.start.tensors[name] for name in replica.start.frozen}
     facts = _facts(replica.model, replica.edits, replica.loss, data)
     return _files(packed(tensors, replica.edits), facts)
 
@@ -150,6 +153,7 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         network = spec.build(inputs, loss.outputs(facts["targets"]))
         tell_members(network, answer_of(loss, facts["task"], facts["targets"]))
         network = edited(network, edits)
+        network = loss.pretext(network, inputs, uniform)
         _load_weights(network, unpacked(load(files[WEIGHTS]), network, edits))
         return Model(
             spec=spec,

@@ -13,9 +13,10 @@ from torch.func import functional_call, vmap
 from modelscale.losses.base import LossSpec
 from modelscale.models.edits.base import edited
 from modelscale.models.modules.members import Answer, tell_members
-from modelscale.models.modules.noise import playing
+from modelscale.models.modules.noise import playing, uniform
 from modelscale.seeds import derive
 from modelscale.tensors import Task
+from modelscale.training.depth import still_parts
 from modelscale.training.layout import Layout
 from modelscale.training.packed import packed_stack
 from modelscale.training.replica import Replica
@@ -74,6 +75,8 @@ class Cohort:
         self._solo = torch.compile(network) if self._compiled else network
         self._lifts: dict[bool, Callable[..., Tensor]] = {}
         self.packed = packed_stack(network)
+        start = replicas[0].start
+        self._still = still_parts(network, start.frozen if start else ())
         self._bind()
 
     @staticmethod
@@ -108,6 +111,15 @@ class Cohort:
         self.weights = self.weights.take(chosen).joined(fresh)
         self._bind()
         return fresh
+
+    def set_training(self, training: bool = True) -> None:
+        """Let the network answer as in training, but for frozen parts, or as in evaluation.
+
+        Frozen parts drop nothing, and their norms neither read nor change what a batch says.
+        """
+        self.network.train(training)
+        for part in self._still:
+            part.eval()
 
     def replace(self, weights: Weights) -> None:
         """Give the replicas other weights."""
@@ -188,7 +200,7 @@ class Cohort:
         else:
             lift = vmap(self._one, in_dims=(0, 0, None if shared else 0, None))
             outputs = lift(leaves, weights.buffers_K, x, None)
-        self.network.train(was_training)
+        self.set_training(was_training)
         return torch.as_tensor(outputs)
 
     @torch.no_grad()
@@ -223,7 +235,10 @@ def build_network(replica: Replica) -> nn.Module:
         torch.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
     tell_members(network, answer_of(replica.loss, data.task, data.targets))
-    return edited(network, replica.edits)
+    network = replica.loss.pretext(edited(network, replica.edits), data.inputs, uniform)
+    if replica.start is not None:
+        replica.start.put_into(network)
+    return network
 
 
 def answer_of(loss: LossSpec, task: Task, targets: int) -> Answer:

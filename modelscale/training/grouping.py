@@ -130,7 +130,7 @@ def _wall_seconds(replicas: list[Replica], device: torch.device) -> float:
 
 def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> float:
     """Return the seconds of a step: the lower quartile of a few dozen at most."""
-    cohort.network.train()
+    cohort.set_training()
     stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, [0] * len(cohort), cohort.device)
     steps = cohort.replicas[0].steps_per_epoch
     on_cpu = cohort.device.type == "cpu"

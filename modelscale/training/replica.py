@@ -15,6 +15,7 @@ from modelscale.models.edits.base import EditSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.optimizers.schedules.base import ScheduleSpec
 from modelscale.training.plan import Regularization, TrainPlan
+from modelscale.training.starting import Start
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Replica:
         weights: (N,) float32 weight of each example of the data in the mean loss, such as
             bootstrap counts; None for equal weights.
         edits: What is done to the network after it was built, such as a cut.
+        start: The weights that it begins with; None where its seed draws all of them.
     """
 
     model: ModelSpec
@@ -42,6 +44,7 @@ class Replica:
     train_rows: Tensor | None = None
     weights: Tensor | None = None
     edits: tuple[EditSpec, ...] = ()
+    start: Start | None = None
 
     @property
     def ranks(self) -> bool:
@@ -104,4 +107,5 @@ def structure_of(replica: Replica) -> tuple[Any, ...]:
         len(replica.rows),
         replica.weights is None,
         len(replica.data.rows["validation"]) > 0,
+        None if replica.start is None else repr(replica.start.structure),
     )

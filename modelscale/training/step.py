@@ -52,6 +52,7 @@ class Stepper:
         halves = self.plan.precision == "fp16"
         self.scale = LossScale.start(len(cohort), cohort.device) if halves else None
         self._noise_counts: dict[int, int] = {}
+        self._shares: tuple[list[int], Tensor] | None = None
         self._rebind()
 
     def keep(self, chosen: list[int]) -> None:
@@ -90,6 +91,7 @@ class Stepper:
         large = device.type == "cpu" and self.cohort.layout.numel >= FUSED_ROWS_FROM
         self._fused = large or len(replicas) == 1
         self._ones_K = torch.ones(len(replicas), device=device)
+        self._shares = None
         self._one_schedule = all(r.scheduler == replicas[0].scheduler for r in replicas)
 
     def take(self, batches: list[Batch], steps: list[int]) -> StepReport:
@@ -199,13 +201,37 @@ class Stepper:
             norm_K1 = grad_KP.norm(dim=1, keepdim=True)
             grad_KP.mul_((self.plan.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
         lr_K = self._learning_rates(steps)
-        if self._fused:
+        share_KP = self._rate_shares(steps)
+        if self._fused and share_KP is None:
             rows = [row | {"lr": lr} for row, lr in zip(self._rows, lr_K, strict=True)]
             if self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, steps):
                 return
-        hypers = self._numbers | {"lr": number_of(lr_K, theta_KP.device)}
+        lr = number_of(lr_K, theta_KP.device)
+        hypers = self._numbers | {"lr": lr if share_KP is None else lr * share_KP}
         step = number_of(steps, theta_KP.device)
         self.optimizer.update(theta_KP, grad_KP, self.slots_KP, hypers, step)
+
+    def _rate_shares(self, steps: list[int]) -> Tensor | None:
+        """Return (K, P), the share of its replica's learning rate that each number has.
+
+        None where all of them have all of it.
+        """
+        replicas = self.cohort.replicas
+        starts = [r.start for r in replicas]
+        if all(start is None or start.is_even for start in starts):
+            return None
+        thawed = [
+            start.thawed((step - 1) // r.steps_per_epoch) if start else 0
+            for start, r, step in zip(starts, replicas, steps, strict=True)
+        ]
+        if self._shares is None or self._shares[0] != thawed:
+            layout, device = self.cohort.layout, self.cohort.device
+            rows = [
+                start.shares(layout, count) if start else torch.ones(layout.numel)
+                for start, count in zip(starts, thawed, strict=True)
+            ]
+            self._shares = thawed, torch.stack(rows).to(device)
+        return self._shares[1]
 
     def _learning_rates(self, steps: list[int]) -> list[float]:
         replicas = self.cohort.replicas

@@ -249,7 +249,7 @@ class Trainer:
         return Weights(self.average_KP, weights.buffers_K)
 
     def _finish_epoch(self, pause_at: Callable[[int], bool]) -> Iterator[Event]:
-        self.cohort.network.train()
+        self.cohort.set_training()
         epoch, starts = self._epoch()
         while self.living and self.step_in_epoch < self.steps_per_epoch:
             if epoch.replicas is not self.cohort.replicas:  # some have left, or joined

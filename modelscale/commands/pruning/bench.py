@@ -104,7 +104,8 @@ class Bench:
     @cached_property
     def replica(self) -> Replica:
         """The first model as a replica: its data, loss and optimizer."""
-        return self.shop.assembly.replica(self.fold, self.seed)
+        # It goes on from its own weights, not from those that its training began with.
+        return replace(self.shop.assembly.replica(self.fold, self.seed), start=None)
 
     @property
     def data(self) -> Prepared:

@@ -63,7 +63,7 @@ def reread(view: RunView) -> Reread:
     try:
         if goes_to_disk(section):
             return Reread(experiment, reason="it is larger than memory")
-        loaded = load_data(section, experiment.task)
+        loaded = load_data(section, experiment.known_task)
     except ModelscaleError as error:
         return Reread(experiment, reason=str(error).splitlines()[0])
     known = view.record.facts.data_fingerprint

