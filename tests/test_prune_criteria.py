@@ -6,6 +6,7 @@ from pruning_models import IMAGE, evidence_of, network_of
 from torch.nn import functional as F
 
 from modelscale.pruning.criteria.base import CriterionSpec
+from modelscale.pruning.kinds.structured import Structured
 
 MLP = {"kind": "mlp", "hidden": [6, 5]}
 
@@ -72,6 +73,27 @@ def test_activation_is_the_weight_times_the_norm_of_what_it_reads(mlp):
     torch.testing.assert_close(by_weight, expected)
     found = scores_of("activation", evidence, groups[0])
     torch.testing.assert_close(found, expected.square().sum(0).sqrt())
+
+
+def test_the_default_does_not_see_the_size_of_filters_that_a_batch_norm_makes_arbitrary():
+    network = network_of({"kind": "resnet", "width": 4, "blocks": 1, "stages": 2})
+    structure, evidence = evidence_of(network)
+    default = Structured().criterion.own_kind()
+    before = {g.name: scores_of(default, evidence, g) for g in structure.groups}
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for conv, norm in (("3.body.0", "3.body.1"), ("4.body.0", "4.body.1")):
+            times = 1 + 9 * torch.rand(
+                network.get_submodule(norm).num_features, generator=draws
+            )
+            network.get_submodule(conv).weight *= times.view(-1, 1, 1, 1)
+            network.get_submodule(norm).running_mean *= times
+            network.get_submodule(norm).running_var *= times.square()
+    _, again = evidence_of(network)
+    for group in structure.groups:
+        if group.name in {"3.body.0", "4.body.0"}:
+            found = scores_of(default, again, group)
+            torch.testing.assert_close(found, before[group.name], rtol=1e-3, atol=1e-4)
 
 
 def test_geometric_median_is_the_sum_of_distances(mlp):
