@@ -193,9 +193,16 @@ def _show_advice(metric: str, advice: dict[str, Any], units: str, console: Conso
     if run is not None:
         console.data(
             f"the next run that teaches most: {run['parameters']:,} parameters on "
-            f"{run['fraction']:.0%} of the data, {run['compute']:.3g} FLOPs: the error at "
-            f"10 times the compute goes from {run['sd_before']:.2%} to {run['sd_after']:.2%}"
+            f"{run['fraction']:.0%} of the data, {run['compute']:.3g} FLOPs{_time(run)}: the error "
+            f"at 10 times the compute goes from {run['sd_before']:.2%} to {run['sd_after']:.2%}"
         )
+
+
+def _time(run: dict[str, Any]) -> str:
+    """Return what a run costs in time, by the pace of the largest rung."""
+    from modelscale.report import numbers
+
+    return f", about {numbers.duration(run['seconds'])} each seed" if run.get("seconds") else ""
 
 
 def _mark(option: dict[str, Any], chosen: dict[str, Any]) -> str:

@@ -207,10 +207,17 @@ def _next(
         "fraction": rung.fraction,
         "tokens": rung.units,
         "compute": cost,
+        "seconds": cost * _seconds_a_flop(law),
         "target": target,
         "sd_before": found.sd_before,
         "sd_after": found.sd_after,
     }
+
+
+def _seconds_a_flop(law: Law) -> float:
+    """Return how long the largest rung took for a FLOP: small ones are mostly overhead."""
+    top = max(law.used, key=lambda outcome: outcome.rung.compute)
+    return top.seconds / top.rung.compute
 
 
 def _spec(chosen: Option, ladder: Ladder, rule: RateRule | None) -> Experiment:

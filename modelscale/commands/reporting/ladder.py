@@ -219,12 +219,14 @@ def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Se
     run = advice["next_run"]
     if run is not None:
         size = ", ".join(f"{k} {v}" for k, v in run["changes"].items())
+        seconds = run.get("seconds")
+        took = f", about {numbers.duration(seconds)} each seed" if seconds else ""
         blocks.append(
             Paragraph(
                 f"The run that would teach most: {numbers.count(run['parameters'])} parameters"
                 f"{f' ({size})' if size else ''} on {run['fraction']:.0%} of the data, "
-                f"{numbers.si(run['compute'])} FLOPs. The error of the prediction at ten times "
-                f"the compute would go from {run['sd_before']:.1%} to {run['sd_after']:.1%}."
+                f"{numbers.si(run['compute'])} FLOPs{took}. The error of the prediction at ten "
+                f"times the compute would go from {run['sd_before']:.1%} to {run['sd_after']:.1%}."
             )
         )
     path = view.path / _RECOMMENDED
