@@ -37,14 +37,19 @@ from modelscale.spec.loader import load as load_spec
 
 WHERE = "MovieLens-100k, last film"
 TOWERS = "{kind: two_towers, factors: 64}"
-VARIANTS = {
-    "matrix factorisation, softmax": (),
-    "… without correction by log q": ("loss.log_q=false",),
-    "matrix factorisation, BPR": ("loss={kind: bpr, negatives: 4}",),
-    "two towers with features": (f"model={TOWERS}", "data.source=movielens_100k_features"),
+SOFTMAX = ("loss=sampled_softmax", "optimizer.lr=2e-3")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "matrix factorisation, BPR": (),
     "NeuMF, BPR": (
         "model={kind: neural_factorisation, factors: 32, dropout: 0.2}",
-        "loss={kind: bpr, negatives: 4}",
+        "optimizer.lr=2e-3",
+    ),
+    "matrix factorisation, softmax": SOFTMAX,
+    "… without correction by log q": (*SOFTMAX, "loss.log_q=false"),
+    "two towers, features, softmax": (
+        *SOFTMAX,
+        f"model={TOWERS}",
+        "data.source=movielens_100k_features",
     ),
 }
 Places = NDArray[np.float64]

@@ -69,8 +69,8 @@ class TestLayers:
         inputs = Inputs((5,), categories=(3, 4)) if codes else Inputs((3, 32, 32))
         if spec.takes == ("tokens",):
             inputs = Inputs((9,), vocabulary=11)
-        if kind == "matrix_factorisation":
-            inputs = Inputs((2,), categories=(3, 4))
+        if kind in ("matrix_factorisation", "neural_factorisation", "two_towers"):
+            inputs = Inputs((2,), categories=(3, 4), of_item=(1,))
         network = spec.build(inputs, 7)
         layers = layer_costs(network, inputs.shape)
         assert sum(layer.parameters for layer in layers) == parameter_count(network)

@@ -22,7 +22,7 @@ SAMPLES = {
     "series": [Inputs((4, 9))],  # three sensors, and whether a step is there
 }
 TABLE = Inputs((6,), categories=(3, 4))  # four numbers, then two category codes
-PAIR = Inputs((2,), categories=(13, 17))  # two category codes and nothing else
+PAIR = Inputs((2,), categories=(13, 17), of_item=(1,))  # two category codes and nothing else
 
 # Beside every kind's defaults: the options that change which layers there are.
 VARIANTS = [

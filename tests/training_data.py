@@ -103,7 +103,7 @@ def pairs(count: int = 96, seed: int = 0) -> Prepared:
     vectors = classes((2,), count, seed=seed)
     return replace(
         vectors,
-        inputs=Inputs((2,), categories=sizes),
+        inputs=Inputs((2,), categories=sizes, of_item=(1,)),
         x=TensorExamples(codes.float()),
         y=(codes[:, 0] % 2) + (codes[:, 1] > 4).long(),
     )
