@@ -25,6 +25,7 @@ _DEFAULT_LOSS: dict[Task, str] = {
     "classification": "cross_entropy",
     "regression": "mean_squared_error",
     "language_model": "next_token",
+    "transcription": "ctc",
 }
 
 

@@ -40,6 +40,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
     ),
     "regression": ("rmse", "mae", "r2"),
     "language_model": ("perplexity", "bits_per_token"),
+    "transcription": ("word_error_rate", "character_error_rate"),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 

@@ -128,7 +128,7 @@ def _columns(loaded: LoadedData, section: DataSection) -> tuple[ColumnSummary, .
 
 
 def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
-    if loaded.task == "language_model":
+    if loaded.task in {"language_model", "transcription"}:
         return ()
     return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
 

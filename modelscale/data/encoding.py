@@ -34,10 +34,13 @@ def encode(
     span = slice(start, len(raw) if stop is None else stop)
     if preprocessing.texts:
         return _encode_texts(preprocessing, raw, span)
+    if preprocessing.spectra is not None:
+        return _encode_sounds(preprocessing, raw, span)
     if preprocessing.form == "table":
         return _encode_table(preprocessing, raw, span)
-    if raw.array is None or raw.array.shape[1:] != preprocessing.shape:
+    if raw.array is None or raw.rate or raw.array.shape[1:] != preprocessing.shape:
         got = "table columns" if raw.array is None else str(raw.array.shape[1:])
+        got = "recordings" if raw.rate else got
         raise DataError(
             f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
         )
@@ -62,6 +65,18 @@ def _encode_table(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
         code_W = np.array([known.get(word, 0) for word in words] + [0], dtype=np.float32)
         encoded_ND[:, place] = code_W[word_N]  # -1, a missing cell, takes the last: 0
     return encoded_ND
+
+
+def _encode_sounds(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
+    from modelscale.data.sound_fitting import sound_rows
+
+    assert preprocessing.spectra is not None
+    if raw.array is None or raw.rate != preprocessing.spectra.rate:
+        got = f"{raw.rate:,} samples a second" if raw.rate else "no recordings"
+        raise DataError(
+            f"{raw.origin}: {got}; the model takes recordings of {preprocessing.spectra.rate:,}"
+        )
+    return sound_rows(preprocessing.shape[0], raw.array[span])
 
 
 def _encode_texts(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
@@ -200,6 +215,10 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
 
     if preprocessing.task == "language_model":
         return torch.from_numpy(_unigram_nats(preprocessing, raw))
+    if preprocessing.transcript is not None:
+        from modelscale.data.sound_fitting import encode_said
+
+        return torch.from_numpy(encode_said(preprocessing.transcript, raw))
     if preprocessing.task == "classification":
         return torch.from_numpy(class_codes(raw, preprocessing.labels))
     value_NT = numbers(raw)

@@ -13,6 +13,7 @@ from modelscale.data.preprocessing import (
     TargetScale,
 )
 from modelscale.data.roles import Roles, column_roles
+from modelscale.data.sound_fitting import fit_spectra, fit_transcript
 from modelscale.data.targets import class_labels, logarithms, numbers
 from modelscale.data.text_section import TextSection
 from modelscale.errors import SpecError
@@ -55,13 +56,18 @@ def fit(
     if raw.symbols is not None:
         return _windows(raw, train)
     classes = task == "classification"
-    common = {
+    common: dict[str, Any] = {
         "task": task,
         "encoding": encoding,
         "labels": class_labels(raw) if classes else (),
-        "targets": () if classes else _target_scales(raw, train, section),
         "target_names": raw.target_names,
     }
+    if task == "transcription":
+        common["transcript"] = fit_transcript(raw, train, section)
+    elif not classes:
+        common["targets"] = _target_scales(raw, train, section)
+    if raw.rate is not None:
+        return fit_spectra(raw, train, section, common)
     if raw.array is None:
         roles = column_roles(raw, train, section.columns)
         if roles.text:

@@ -80,7 +80,9 @@ def load(section: DataSection, task: Task | None = None) -> LoadedData:
         raise DataError(f"{raw.origin}: no rows")
     _check_target(raw)
     task = task or infer_task(raw)
-    _check_section(section, raw)
+    _check_section(section, raw, task)
+    if task == "transcription" and raw.rate is None:
+        raise SpecError(f"task: transcription needs recordings, which {raw.origin} has not")
     if (task == "language_model") != (raw.symbols is not None):
         raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
     folds = section.split.divide(raw, task)
@@ -174,7 +176,7 @@ def _check_target(raw: Raw) -> None:
         )
 
 
-def _check_section(section: DataSection, raw: Raw) -> None:
+def _check_section(section: DataSection, raw: Raw, task: Task) -> None:
     if raw.symbols is not None and section.split.own_kind() != "time":
         raise SpecError(
             "data.split: windows of one text follow each other; give {kind: time, test: 0.1, "
@@ -187,10 +189,16 @@ def _check_section(section: DataSection, raw: Raw) -> None:
         raise SpecError(
             "data.text: no column is text; say which one is: data.columns: {NAME: text}"
         )
+    if section.audio is not None and raw.rate is None:
+        raise SpecError("data.audio: is for recordings alone; leave it out")
+    if section.transcript is not None and task != "transcription":
+        raise SpecError("data.transcript: is for task: transcription alone; leave it out")
     images = raw.array is not None and raw.array.ndim == 4
-    if section.augment and not images and not texts:
-        raise SpecError("data.augment: only images and texts can be augmented; leave it out")
-    form = "images" if images else "texts"
+    if section.augment and not images and not texts and raw.rate is None:
+        raise SpecError(
+            "data.augment: only images, texts and recordings can be augmented; leave it out"
+        )
+    form = "images" if images else "recordings" if raw.rate else "texts"
     for place, augmentation in enumerate(section.augment):
         if augmentation.form != form:
             raise SpecError(

@@ -76,6 +76,12 @@ def read_new(
         DataError: If the file is damaged or lacks a column.
         InputMissing: If it is not there.
     """
+    if preprocessing.form == "audio":
+        from modelscale.data.opening_sounds import read_new_sounds
+
+        return read_new_sounds(
+            path, preprocessing, like, with_target=with_target, spill=spill
+        )
     source = source_of(path)
     changes: dict[str, Any] = {}
     if like is not None and type(like) is type(source):

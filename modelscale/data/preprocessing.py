@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from modelscale.data.spectra import Spectra
 from modelscale.data.vocabulary import Vocabulary
 from modelscale.errors import DataError
 from modelscale.spec.base import Spec
@@ -83,8 +84,9 @@ class TargetScale(Spec):
 class Preprocessing(Spec):
     """What turns a user's values into network inputs, and outputs back into answers."""
 
-    form: Literal["table", "array", "tokens"]
-    """What the data is: named columns (also of texts), images or vectors, or token numbers."""
+    form: Literal["table", "array", "tokens", "audio"]
+    """What the data is: named columns (also of texts), images or vectors, token numbers, or
+    recordings."""
 
     task: Task
     """What is learnt."""
@@ -105,14 +107,20 @@ class Preprocessing(Spec):
     """How texts become symbols; None where there are none."""
 
     shape: tuple[int, ...] = ()
-    """Shape of one example of an array or text: (channels, height, width), (D,) or
-    (positions,)."""
+    """Shape of one example of an array or text: (channels, height, width), (D,),
+    (positions,), or (samples,) of a recording."""
 
     divisor: float = Field(1.0, gt=0)
     """Stored values are divided by it first: 255 for images of bytes."""
 
     channels: tuple[Channel, ...] = ()
-    """Scaling of an array's channels or elements."""
+    """Scaling of an array's channels or elements, or of a spectrum's bands."""
+
+    spectra: Spectra | None = None
+    """How recordings become spectra."""
+
+    transcript: Vocabulary | None = None
+    """Symbols of what is said: number 0 is the blank, 1 what is not known."""
 
     vocabulary: int | None = None
     """Number of symbols of tokens."""
@@ -152,13 +160,19 @@ class Preprocessing(Spec):
 
     @property
     def outputs(self) -> int:
-        """Number of classes, of target values, or of symbols that are predicted in a window."""
+        """Number of classes, of target values, of symbols that are predicted in a window, or
+        of symbols that can be written.
+        """
+        if self.transcript is not None:
+            return self.transcript.size
         if self.task == "language_model":
             return self.shape[0] - 1
         return len(self.labels) if self.task == "classification" else len(self.targets)
 
     def inputs(self) -> Inputs:
         """Return what one example looks like to the network."""
+        if self.spectra is not None:
+            return Inputs((1, self.spectra.bands, self.spectra.frames(self.shape[0])))
         if self.form != "table" or self.texts:
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
@@ -173,7 +187,8 @@ class Preprocessing(Spec):
         Returns:
             (N, columns) float32 for tables: numeric columns, where NaN is missing, then
             category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
-            (N, positions) for texts: numbers of symbols, 0 behind a text's end.
+            (N, positions) for texts: numbers of symbols, 0 behind a text's end. (N, samples)
+            for recordings, NaN behind the end.
 
         Raises:
             DataError: If a column is missing or numeric where text was, or a shape differs.
@@ -186,7 +201,8 @@ class Preprocessing(Spec):
         """Return (N,) int64 class indices, or (N, T) float32 transformed target values.
 
         For windows of a text, (N, 1) nats a symbol of the plainest model, which knows how
-        often each symbol occurs and nothing else.
+        often each symbol occurs and nothing else. For what is said, (N, L) int64 numbers of
+        symbols, 0 behind the end.
 
         Raises:
             DataError: If a class is not among the labels, or a logarithm does not exist.
@@ -202,6 +218,10 @@ class Preprocessing(Spec):
         """
         from modelscale.data.preprocessing_module import ArrayInputs, TableInputs, TokenInputs
 
+        if self.form == "audio":
+            from modelscale.data.mel import MelInputs
+
+            return MelInputs(self)
         if self.form == "table" and not self.texts:
             return TableInputs(self)
         return ArrayInputs(self) if self.form == "array" else TokenInputs()
@@ -211,8 +231,17 @@ class Preprocessing(Spec):
         return dict(self.module().named_buffers())
 
     def inverse_target(self, values: Tensor) -> Tensor:
-        """Return regression outputs (…, T) in the unit of the data; nats stay as they are."""
+        """Return regression outputs (…, T) in the unit of the data; nats stay as they are.
+
+        Of numbers of symbols (…, L), the text: (…, P) code points, to be read without zeros.
+        """
         import torch
+
+        if self.transcript is not None:
+            from modelscale.data.sound_fitting import letters_of
+
+            table_VM = torch.from_numpy(letters_of(self.transcript)).to(values.device)
+            return table_VM[values.long()].flatten(-2)
 
         if self.task == "language_model":
             return values

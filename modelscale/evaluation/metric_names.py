@@ -16,6 +16,7 @@ _DEFAULTS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "recall", "f1"),
     "regression": ("rmse", "mae", "r2"),
     "language_model": ("perplexity", "bits_per_token"),
+    "transcription": ("word_error_rate", "character_error_rate"),
 }
 
 

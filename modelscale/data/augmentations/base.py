@@ -18,7 +18,7 @@ class AugmentationSpec(Component):
     not depend on the batch, the worker or the replica's neighbours.
     """
 
-    form: ClassVar[Literal["images", "texts"]] = "images"
+    form: ClassVar[Literal["images", "texts", "recordings"]] = "images"
     """What it changes."""
 
     draws: ClassVar[int]
@@ -32,7 +32,8 @@ class AugmentationSpec(Component):
         """Return the changed examples.
 
         Args:
-            x: (batch, channels, height, width) or, for texts, (batch, positions) float32.
+            x: (batch, channels, height, width) or, for texts, (batch, positions) float32; for
+                recordings (batch, 1, bands, frames), exactly 0 behind the end.
             uniform: (batch, draws) float32 in [0, 1).
         """
 
