@@ -75,8 +75,11 @@ def fourier_kernel(window: int) -> Tensor:
     size = fourier_size(window)
     place_W = torch.arange(window, dtype=torch.float64)
     hann_W = 0.5 - 0.5 * torch.cos(2 * math.pi * place_W / window)
-    angle_FW = 2 * math.pi / size * torch.outer(
-        torch.arange(size // 2 + 1, dtype=torch.float64), place_W
+    angle_FW = (
+        2
+        * math.pi
+        / size
+        * torch.outer(torch.arange(size // 2 + 1, dtype=torch.float64), place_W)
     )
     parts = torch.cat([torch.cos(angle_FW), -torch.sin(angle_FW)]) * hann_W
     return parts.float().unsqueeze(1)
@@ -92,9 +95,7 @@ def mel_filters(spectra: Spectra) -> Tensor:
     corner_C = _hertz(
         torch.linspace(low, high, spectra.bands + 2, dtype=torch.float64), slaney=slaney
     )
-    left_B1, centre_B1, right_B1 = (
-        corner_C[i : i + spectra.bands, None] for i in range(3)
-    )
+    left_B1, centre_B1, right_B1 = (corner_C[i : i + spectra.bands, None] for i in range(3))
     up_BF = (frequency_F - left_B1) / (centre_B1 - left_B1)
     down_BF = (right_B1 - frequency_F) / (right_B1 - centre_B1)
     filters_BF = torch.minimum(up_BF, down_BF).clamp(min=0)

@@ -61,8 +61,8 @@ def _kind(path: Path, like: SourceSpec | None, *, with_target: bool) -> str:
     if is_archive(path) or is_sound(path.name):
         return "audio_files"
     raise UsageError(
-        f"{path}: is not named like recordings (.wav, .flac, …, an archive or a folder of them, "
-        f"or a table that names them: {', '.join(_TABLES)})"
+        f"{path}: is not named like recordings (.wav, .flac, …, an archive or a folder of "
+        f"them, or a table that names them: {', '.join(_TABLES)})"
     )
 
 

@@ -160,9 +160,7 @@ class Preprocessing(Spec):
 
     @property
     def outputs(self) -> int:
-        """Number of classes, of target values, of symbols that are predicted in a window, or
-        of symbols that can be written.
-        """
+        """Number of classes, target values, symbols to write, or symbols of a window."""
         if self.transcript is not None:
             return self.transcript.size
         if self.task == "language_model":

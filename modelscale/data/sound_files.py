@@ -64,7 +64,9 @@ def decode(content: bytes, name: str, channels: Channels) -> Sound:
     else:
         samples_SC, rate = _by_soundfile(content, name)
     if not RATES[0] <= rate <= RATES[1]:
-        raise DataError(f"{name}: has {rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} do")
+        raise DataError(
+            f"{name}: has {rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} do"
+        )
     if len(samples_SC) == 0:
         raise DataError(f"{name}: has no samples")
     if samples_SC.shape[1] > 1 and channels == "one":

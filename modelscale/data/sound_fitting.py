@@ -101,8 +101,8 @@ def _refuse_empty_bands(spectra: Spectra) -> None:
     empty = int((mel_filters(spectra).sum(dim=1) == 0).sum())
     if empty:
         raise SpecError(
-            f"data.audio.bands: {empty} of {spectra.bands} bands are narrower than what a window "
-            f"of {1000 * spectra.window / spectra.rate:g} ms tells apart; take fewer"
+            f"data.audio.bands: {empty} of {spectra.bands} bands are narrower than what a "
+            f"window of {1000 * spectra.window / spectra.rate:g} ms tells apart; take fewer"
         )
 
 
@@ -160,9 +160,7 @@ def said(raw: Raw) -> Iterator[str]:
         yield as_text(value)
 
 
-def fit_transcript(
-    raw: Raw, train: NDArray[np.int64], section: DataSection
-) -> Vocabulary:
+def fit_transcript(raw: Raw, train: NDArray[np.int64], section: DataSection) -> Vocabulary:
     """Return the symbols of what is said in the training rows.
 
     Number 0 is the blank of CTC, 1 what is not known, symbol i has the number i + 2.

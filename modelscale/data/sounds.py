@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,14 @@ from modelscale.data.folders import class_files
 from modelscale.data.named_files import NamePattern, columns_of, content_of, files_of
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading
-from modelscale.data.recordings import Recordings, SoundFile, SoundOptions, read_recordings
+from modelscale.data.recordings import SoundFile, SoundOptions, read_recordings
 from modelscale.errors import DataError, InputMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 Values = Mapping[str, tuple[str | int, ...]]
 
@@ -58,8 +62,14 @@ def read_folder(path: Path, options: SoundOptions, how: Reading) -> Raw:
             yield SoundFile(str(file), f"{labels[label]}/{file.name}", content_of(file))
 
     found = read_recordings(read, options, how.spill)
-    codes_N = np.array([label for label, _ in files], dtype=np.int32)
-    return _raw(found, str(path), Texts(codes_N, labels), ("class",))
+    return Raw(
+        target=Texts(np.array([label for label, _ in files], dtype=np.int32), labels),
+        target_names=("class",),
+        fingerprint=found.digest,
+        origin=str(path),
+        array=found.array_NS,
+        rate=found.rate,
+    )
 
 
 def read_named(
@@ -85,10 +95,16 @@ def read_named(
             raise DataError(f"{where}: {found.names[both[0]]}: is a test and a validation one")
         codes_N = np.where(test_N, 2, np.where(other_N, 1, 0)).astype(np.int32)
         part = Texts(codes_N, ("train", "validation", "test"))
-    groups = None if roles.group is None else _texts(columns[roles.group]).codes_N
-    names = () if roles.target is None else (roles.target,)
-    raw = _raw(found, where, target, names)
-    return _with(raw, groups, part)
+    return Raw(
+        target=target,
+        target_names=() if roles.target is None else (roles.target,),
+        fingerprint=_digest(found.digest, repr(roles)),
+        origin=where,
+        array=found.array_NS,
+        rate=found.rate,
+        groups=None if roles.group is None else _texts(columns[roles.group]).codes_N,
+        part=part,
+    )
 
 
 def read_table_of(path: Path, roles: TableRoles, options: SoundOptions, how: Reading) -> Raw:
@@ -126,37 +142,17 @@ def read_table_of(path: Path, roles: TableRoles, options: SoundOptions, how: Rea
                 raise InputMissing(f"{path}: row {row}: {missing}") from None
 
     found = read_recordings(read, options, how.spill)
-    digest = f"{table.fingerprint}{found.digest}"
-    raw = _raw(found, str(path), table.target, names, table.first_row, digest)
-    return _with(raw, table.groups, table.part)
-
-
-def _raw(
-    found: Recordings,
-    origin: str,
-    target: object,
-    names: tuple[str, ...],
-    first_row: int = 1,
-    digest: str = "",
-) -> Raw:
-    import hashlib
-
-    content = digest or f"{found.digest}{target!r}"
-    return Raw(
-        target=target,  # type: ignore[arg-type]  # as the callers have it
-        target_names=names,
-        fingerprint=hashlib.sha256(content.encode()).hexdigest(),
-        origin=origin,
+    return replace(
+        table,
+        columns={},
         array=found.array_NS,
         rate=found.rate,
-        first_row=first_row,
+        fingerprint=_digest(table.fingerprint, found.digest),
     )
 
 
-def _with(raw: Raw, groups: object, part: Texts | None) -> Raw:
-    from dataclasses import replace
-
-    return replace(raw, groups=groups, part=part)
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
 def _texts(values: Sequence[str]) -> Texts:
@@ -166,7 +162,9 @@ def _texts(values: Sequence[str]) -> Texts:
     return Texts(codes_N.astype(np.int32), tuple(words.tolist()))
 
 
-def _matching(columns: Mapping[str, tuple[str, ...]], wanted: Values, where: str) -> NDArray:
+def _matching(
+    columns: Mapping[str, tuple[str, ...]], wanted: Values, where: str
+) -> NDArray[np.bool_]:
     """Return which rows have the wanted value in every field that is named."""
     import numpy as np
 

@@ -100,7 +100,8 @@ def bootstrap_all(
             ]
         )
 
-    like = predictions if None in ratios else targets[:, :1]
+    sums_alone = bool(ratios) and None not in ratios
+    like = targets[:, :1] if sums_alone else predictions
     found = iter(_resampled(scores, like, resamples, confidence, seed) if resampled else ())
     return tuple(
         _wilson(metric.compute(predictions, targets).item(), len(targets), confidence)

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 class DsCnn(ModelSpec):
-    """One convolution, then depthwise-separable ones, for short recordings (Zhang et al.,
-    Hello Edge, arXiv:1711.07128).
+    """One convolution, then depthwise-separable ones, for short recordings.
 
-    The answer is read from the mean over a recording's own frames: those that are 0 in all
-    bands count for nothing.
+    (Zhang et al., Hello Edge, arXiv:1711.07128.) The answer is read from the mean over a
+    recording's own frames: those that are 0 in all bands count for nothing.
     """
 
     takes: ClassVar[tuple[Form, ...]] = ("image",)

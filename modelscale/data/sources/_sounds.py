@@ -24,7 +24,8 @@ class SoundSource(SourceSpec):
     the longest one, of which padding is no part: its length is kept."""
 
     channels: Channels = "one"
-    """What becomes of several channels: `one` refuses them, `mix` averages, `first` takes one."""
+    """What becomes of several channels: `one` refuses them, `mix` averages, `first` drops the
+    others."""
 
     def options(self) -> SoundOptions:
         """Return how recordings become rows."""

@@ -51,11 +51,15 @@ class AudioFilesSource(SoundSource):
 
         fields = NamePattern(self.pattern).fields
         wanted = [("target", self.target), ("group", self.group)]
-        wanted += [(key, field) for key in ("test", "validation") for field in getattr(self, key)]
+        wanted += [
+            (key, field) for key in ("test", "validation") for field in getattr(self, key)
+        ]
         for key, field in wanted:
             if field is not None and field not in fields:
                 have = ", ".join(f"{{{name}}}" for name in fields) or "none"
-                raise clash(f"the pattern has no field {{{field}}} (it has {have})", key, "pattern")
+                raise clash(
+                    f"the pattern has no field {{{field}}} (it has {have})", key, "pattern"
+                )
         return self
 
     def estimated_bytes(self) -> int:

@@ -47,7 +47,9 @@ class AudioStringsSource(SourceSpec):
     def _in_order(self) -> Self:
         if self.shortest > self.longest:
             raise clash(
-                f"shortest {self.shortest} is above longest {self.longest}", "shortest", "longest"
+                f"shortest {self.shortest} is above longest {self.longest}",
+                "shortest",
+                "longest",
             )
         low, high = self.pause_s
         if not 0 <= low <= high <= 5:

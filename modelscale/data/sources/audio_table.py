@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AudioTableSource(SoundSource):
-    """A table (CSV, JSON lines or Parquet) with a recording's file and its label in each row."""
+    """A table (CSV, JSON lines or Parquet) that names a recording and its label in each row."""
 
     path: Path
     """The table."""

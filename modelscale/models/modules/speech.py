@@ -100,4 +100,5 @@ class Writer(nn.Module):
         certain_V1 = torch.full((scores_BVT.shape[1], 1), -CERTAIN, device=x.device)
         certain_V1[0] = CERTAIN
         scores_BVT = scores_BVT * held_B1T + certain_V1 * (1 - held_B1T)
-        return scores_BVT.transpose(1, 2)
+        out: Tensor = scores_BVT.transpose(1, 2)
+        return out
