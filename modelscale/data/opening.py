@@ -79,9 +79,7 @@ def read_new(
     if preprocessing.form == "audio":
         from modelscale.data.opening_sounds import read_new_sounds
 
-        return read_new_sounds(
-            path, preprocessing, like, with_target=with_target, spill=spill
-        )
+        return read_new_sounds(path, preprocessing, like, with_target=with_target, spill=spill)
     source = source_of(path)
     changes: dict[str, Any] = {}
     if like is not None and type(like) is type(source):
