@@ -279,6 +279,11 @@ def _answers(spec, *leading, N=40):
     if spec.task == "language_model":
         y = torch.rand(*leading, N, 1, generator=g) + 3
         return y - torch.rand(*leading, N, 1, generator=g), y
+    if spec.task == "transcription":  # words of two letters, some of them misheard
+        y = torch.randint(97, 100, (*leading, N, 5), generator=g)
+        y[..., 2] = 32
+        wrong = torch.rand(*leading, N, 5, generator=g) < 0.1
+        return torch.where(wrong, 120, y), y
     C = 2 if spec.binary_only else 3
     y = torch.randint(C, (*leading, N), generator=g)
     logits = torch.randn(*leading, N, C, generator=g) + 2 * torch.eye(C)[y]
@@ -310,7 +315,7 @@ def test_metric_prefers_the_truth_in_its_direction(kind):
     if spec.task == "language_model":
         truth = torch.zeros_like(y)  # nothing comes as a surprise
     else:
-        truth = y if spec.task == "regression" else torch.eye(predictions.shape[-1])[y]
+        truth = y if spec.task in {"regression", "transcription"} else torch.eye(predictions.shape[-1])[y]
     sign = 1 if spec.direction == "maximize" else -1
     assert sign * spec.compute(truth, y) > sign * spec.compute(predictions, y)
 

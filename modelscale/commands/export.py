@@ -125,6 +125,8 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
         raise UsageError("--quantize is for --to onnx, as ONNX Runtime does the arithmetic")
     if trained.model.task == "language_model":
         raise UsageError("export is for classification and regression, not language models")
+    if trained.model.task == "transcription":
+        raise UsageError("export is for classification and regression, not transcription")
     metrics = _metrics(trained, request.metric)
     path = request.output or _place(trained, request)
     digest = _digest(trained, request)

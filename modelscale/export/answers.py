@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch  # noqa: TID253  # loaded by functions that export alone
 from torch import Tensor, nn  # noqa: TID253
 
-from modelscale.export.signature import CATEGORIES, NUMBERS, Port, signature_of
+from modelscale.export.signature import CATEGORIES, NUMBERS, RECORDINGS, Port, signature_of
 
 if TYPE_CHECKING:
     from modelscale.data.preprocessing import Preprocessing
@@ -75,6 +75,11 @@ class _OfVectors(Answers):
         return self.answer(vectors)
 
 
+class _OfRecordings(Answers):
+    def forward(self, recordings: Tensor) -> Tensor:
+        return self.answer(recordings)
+
+
 class _OfTokens(Answers):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.answer(tokens)
@@ -87,6 +92,7 @@ _BY_INPUTS: dict[tuple[str, ...], type[Answers]] = {
     ("images",): _OfImages,
     ("vectors",): _OfVectors,
     ("tokens",): _OfTokens,
+    (RECORDINGS,): _OfRecordings,
 }
 
 

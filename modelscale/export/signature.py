@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DType = Literal["float32", "int64", "uint8", "string"]
 CATEGORIES = "categories"
 NUMBERS = "numbers"
+RECORDINGS = "recordings"
 PROBABILITIES = "probabilities"
 VALUES = "values"
 
@@ -48,7 +49,8 @@ class Signature:
     Attributes:
         inputs: The user's values: numbers in the units of the data (NaN is a missing cell),
             categories as texts or codes, images as bytes where the training images were,
-            long texts as numbers of their symbols.
+            long texts as numbers of their symbols, recordings as samples of the model's rate
+            (full scale being 1, NaN behind the end).
         output: Class probabilities, or target values in the units of the data.
     """
 
@@ -79,6 +81,8 @@ def _inputs(preprocessing: Preprocessing, *, text: bool) -> tuple[Port, ...]:
     shape = preprocessing.shape
     if preprocessing.form == "tokens" or preprocessing.texts:
         return (Port("tokens", "int64", shape),)
+    if preprocessing.form == "audio":
+        return (Port(RECORDINGS, "float32", shape),)
     if preprocessing.form == "array":
         name = "images" if len(shape) == 3 else "vectors"
         return (Port(name, "uint8" if preprocessing.divisor != 1 else "float32", shape),)
@@ -124,7 +128,7 @@ def user_values(
             values[port.name] = _texts(raw, port, slice(start, stop))
         else:
             cast = encoded.astype(port.dtype)
-            if not np.array_equal(cast, encoded):
+            if not np.array_equal(cast, encoded, equal_nan=port.dtype == "float32"):
                 raise DataError(f"{raw.origin}: values that are not {port.dtype}")
             values[port.name] = cast
     return values

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from modelscale.data.reading import Reading
+from modelscale.data.sources.audio_files import AudioFilesSource
 from modelscale.data.sources.base import SourceSpec
 from modelscale.spec.base import clash
 
@@ -21,9 +22,9 @@ class AudioStringsSource(SourceSpec):
     A recording that is in the test part is in no string of another part.
     """
 
-    of: SourceSpec
-    """The single words: a source of recordings whose target says which word it is, with parts
-    (`test`, `validation` or `part`)."""
+    of: AudioFilesSource
+    """The single words: recordings whose target says which word it is, with `test` and
+    `validation` parts."""
 
     words: dict[str, str] = Field(default_factory=dict)
     """What is said, where it is not the target itself: `{"0": zero, "1": one}`."""
