@@ -128,13 +128,10 @@ def test_names_of_files_say_class_group_and_part(words):
         test={"number": [3]},
         validation={"number": ["2"]},
     ).read()
-    assert [raw.part.words[c] for c in raw.part.codes_N[:4]] == [
-        "train",
-        "train",
-        "validation",
-        "test",
-    ]
-    assert raw.groups[:4].tolist() == [0, 1, 0, 1]
+    # By name: speaker 0 has the numbers 0 and 2, speaker 1 has 1 and 3.
+    parts = [raw.part.words[c] for c in raw.part.codes_N[:4]]
+    assert parts == ["train", "validation", "train", "test"]
+    assert raw.groups[:4].tolist() == [0, 0, 1, 1]
     assert raw.target.words == ("high", "low", "mid")
 
 
