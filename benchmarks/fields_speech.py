@@ -64,7 +64,7 @@ def support_vectors(changes: tuple[str, ...]) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def keywords(quick: bool, seeds: int) -> None:
+def keywords(quick: bool, _seeds: int) -> None:
     changes = ("train.epochs=2",) if quick else ()
     done, seconds = ours("spoken_digits", changes)
     found = done.document["metrics"]["test"]["accuracy"]
@@ -99,7 +99,7 @@ def speakers(quick: bool, seeds: int) -> None:
     print(f"augmentation gives {lead.mean:+.4f} ({lead.low:+.4f} – {lead.high:+.4f})")
 
 
-def strings(quick: bool, seeds: int) -> None:
+def strings(quick: bool, _seeds: int) -> None:
     changes = ("train.epochs=1", "data.source.count=200") if quick else ()
     done, seconds = ours("spoken_strings", changes)
     print("\njoined digits, unseen recordings")

@@ -322,5 +322,5 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
 
     if sample.prepared is None:
         return {}
-    constant = constant_answer(sample.prepared).expand_as(sample.predictions)
+    constant = constant_answer(sample.prepared).expand(len(sample.predictions), -1)
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}
