@@ -1,13 +1,16 @@
 """What tensors mean at the borders between the parts. Imports no torch.
 
 Shape letters: K replicas, B batch, N examples, C classes, D features, T target values,
-O network outputs, P free parameters of one replica.
+O network outputs, P free parameters of one replica. Where networks write what is said, T are
+frames and V symbols.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression", "language_model", "ranking", "pretraining"]
+Task = Literal[
+    "classification", "regression", "language_model", "ranking", "pretraining", "transcription"
+]
 StatedTask = Literal[Task, "anomaly"]
 """What a spec may ask for: `anomaly` is a classification that learns without labels."""
 
@@ -22,7 +25,8 @@ class Inputs:
     Attributes:
         shape: Without the batch: (D,) for tables, (channels, height, width) for images,
             (positions,) for tokens, (channels, positions) for series, whose last channel is 1
-            at each step and, like all others, 0 in the padding behind the last one.
+            at each step and, like all others, 0 in the padding behind the last one,
+            (1, bands, frames) for recordings.
         categories: For tables in `codes` encoding, the number of categories of each of the
             *last* columns, which hold category codes as floats; the others are numeric.
         vocabulary: For tokens, the number of symbols; None for everything else.

@@ -131,7 +131,7 @@ class TestOtherData:
         result = cli(workshop, "evaluate", "wine", "--data", tmp_path)
         assert result.code == 65
         assert result.err.endswith(
-            "is a folder, and the model takes neither images nor texts\n"
+            "is a folder, and the model takes no images, texts or recordings\n"
         )
 
     def test_part_is_of_own_data(self, workshop):

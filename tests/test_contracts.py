@@ -296,6 +296,11 @@ def _answers(spec, *leading, N=40):
     if spec.task == "ranking":
         y = torch.randint(11, 500, (*leading, N, 1), generator=g).float()
         return torch.randint(2, 30, (*leading, N, 1), generator=g).float(), y
+    if spec.task == "transcription":  # words of two letters, some of them misheard
+        y = torch.randint(97, 100, (*leading, N, 5), generator=g)
+        y[..., 2] = 32
+        wrong = torch.rand(*leading, N, 5, generator=g) < 0.1
+        return torch.where(wrong, 120, y), y
     C = 2 if spec.binary_only else 3
     y = torch.randint(C, (*leading, N), generator=g)
     logits = torch.randn(*leading, N, C, generator=g) + 2 * torch.eye(C)[y]
@@ -328,8 +333,10 @@ def test_metric_prefers_the_truth_in_its_direction(kind):
         truth = torch.zeros_like(y)  # nothing comes as a surprise
     elif spec.task == "ranking":
         truth = torch.ones_like(y)  # every item comes first
+    elif spec.task in {"regression", "transcription"}:
+        truth = y
     else:
-        truth = y if spec.task == "regression" else torch.eye(predictions.shape[-1])[y]
+        truth = torch.eye(predictions.shape[-1])[y]
     sign = 1 if spec.direction == "maximize" else -1
     assert sign * spec.compute(truth, y) > sign * spec.compute(predictions, y)
 

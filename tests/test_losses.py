@@ -44,6 +44,11 @@ def _instances():
             nats = values()[0].abs()
             yield pytest.param(spec, nats, torch.zeros(N, 1), id=kind)
             continue
+        if spec.task == "transcription":
+            frames = torch.randn(N, 8, C, generator=torch.Generator().manual_seed(0))
+            said = torch.tensor([[1, 1, 0], [2, 3, 1], [3, 0, 0]]).repeat(N // 3, 1)
+            yield pytest.param(spec, frames, said, id=kind)
+            continue
         if spec.task == "ranking":
             yield pytest.param(spec, values()[0], torch.zeros(N, 1), id=kind)
             continue
@@ -74,6 +79,8 @@ def test_predictions_broadcast_over_leading_dimensions(spec, outputs, y):
         torch.testing.assert_close(stacked.sum(-1), torch.ones(2, N))
     elif spec.task in {"language_model", "pretraining"}:
         assert stacked.shape == (2, N, 1)
+    elif spec.task == "transcription":
+        assert stacked.shape == (2, N, 8)
     else:
         assert stacked.shape == (2, N, T)
 

@@ -44,6 +44,7 @@ _DEFAULT_LOSS: dict[Task, str] = {
     "regression": "mean_squared_error",
     "language_model": "next_token",
     "ranking": "bpr",
+    "transcription": "ctc",
 }
 RARE = 0.05
 """Share of the rows below which one of two classes is measured as a rare one by default."""

@@ -42,6 +42,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
     "language_model": ("perplexity", "bits_per_token"),
     "ranking": ("ndcg", "hit_rate", "mrr"),
     "pretraining": ("pretext_loss",),
+    "transcription": ("word_error_rate", "character_error_rate"),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 
@@ -359,5 +360,5 @@ def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float
         return {}
     constant = sample.targets  # of a ranking: the places by popularity
     if sample.prepared.task != "ranking":
-        constant = constant_answer(sample.prepared).expand_as(sample.predictions)
+        constant = constant_answer(sample.prepared).expand(len(sample.predictions), -1)
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}

@@ -58,7 +58,7 @@ def measure(
     evaluation = evaluate_all(model, predictions, targets, metrics, section)
     baseline = {}
     if data.task != "pretraining":
-        constant = constant_answer(data).expand_as(predictions)
+        constant = constant_answer(data).expand(len(predictions), -1)
         baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
     return Measured(evaluation, baseline, predictions, targets, rows)
 
@@ -109,7 +109,12 @@ def targets_of(data: Prepared, rows: Tensor) -> Tensor:
 
 
 def constant_answer(data: Prepared) -> Tensor:
-    """Return (1, C) class shares, or (1, T) mean targets, of the training part."""
+    """Return (1, C) class shares, or (1, T) mean targets, of the training part.
+
+    Where something is to be written, nothing is.
+    """
+    if data.task == "transcription":
+        return targets_of(data, data.rows["train"][:1].cpu()) * 0  # nothing is written
     train = targets_of(data, data.rows["train"].cpu())
     if data.task == "classification":
         counts = train.bincount(minlength=data.targets).float()

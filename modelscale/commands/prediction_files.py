@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from modelscale.errors import UsageError, missing_extra
+from modelscale.evaluation.metrics._edits import text_of
 from modelscale.runs.atomic import PART, fsync_folder, storage_errors
 
 if TYPE_CHECKING:
@@ -50,12 +51,18 @@ class Columns:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns; those of the run's own tables of predictions."""
+        if self.task == "transcription":
+            return ("row", "prediction")
         if self.task == "classification":
             return ("row", "prediction", *[f"p({label})" for label in self.labels])
         return ("row", *[f"prediction({name})" for name in self.targets])
 
     def rows(self, first: int, predictions: Tensor) -> Iterator[list[Any]]:
         """Yield the rows of a piece: number of the example from 0, answer, numbers."""
+        if self.task == "transcription":
+            for row, codes in enumerate(predictions.tolist(), first):
+                yield [row, text_of(codes)]
+            return
         for row, numbers in enumerate(predictions.tolist(), first):
             if self.task == "classification":
                 best = max(range(len(numbers)), key=numbers.__getitem__)
@@ -107,6 +114,8 @@ def as_jsonl(columns: Columns, first: int, predictions: Tensor) -> str:
             label, *shares = values
             named = dict(zip(columns.labels, map(_finite, shares), strict=True))
             entry: dict[str, Any] = {"row": row, "prediction": label, "probabilities": named}
+        elif columns.task == "transcription":
+            entry = {"row": row, "prediction": values[0]}
         else:
             named = dict(zip(columns.targets, map(_finite, values), strict=True))
             entry = {"row": row, "prediction": named}

@@ -168,19 +168,17 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
     from modelscale.data.sources.base import SourceSpec
 
     path, preprocessing = Path(what), trained.model.preprocessing
-    series = preprocessing.form == "series"
-    if (
-        path.is_dir()
-        and len(preprocessing.shape) != 3
-        and not preprocessing.texts
-        and not series
-    ):
-        raise DataError(f"{path}: is a folder, and the model takes neither images nor texts")
+    series, audio = preprocessing.form == "series", preprocessing.form == "audio"
+    takes_folders = (len(preprocessing.shape) == 3 and not series) or audio
+    if path.is_dir() and not takes_folders and not preprocessing.texts and not series:
+        raise DataError(
+            f"{path}: is a folder, and the model takes no images, texts or recordings"
+        )
     if not path.exists() and what in DATA_SETS:
         raw = SourceSpec.model_validate(what).read()
     else:
         like = None if trained.experiment is None else trained.experiment.data.source
-        spill = None if series else _spill_of(source_of(path))
+        spill = None if series or audio else _spill_of(source_of(path))
         raw = read_new(path, preprocessing, like, with_target=with_target, spill=spill)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")

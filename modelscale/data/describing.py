@@ -150,7 +150,7 @@ def _sensors(windows: Windows, skipped: dict[str, str]) -> tuple[ColumnSummary, 
 
 
 def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
-    if loaded.task in {"language_model", "pretraining", "ranking"}:
+    if loaded.task in {"language_model", "pretraining", "ranking", "transcription"}:
         return ()
     return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
 

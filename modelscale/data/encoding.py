@@ -38,10 +38,13 @@ def encode(
         return _encode_texts(preprocessing, raw, span)
     if preprocessing.form == "series":
         return _encode_series(preprocessing, raw, span)
+    if preprocessing.spectra is not None:
+        return _encode_sounds(preprocessing, raw, span)
     if preprocessing.form == "table":
         return _encode_table(preprocessing, raw, span)
-    if raw.array is None or raw.array.shape[1:] != preprocessing.shape:
+    if raw.array is None or raw.rate or raw.array.shape[1:] != preprocessing.shape:
         got = "table columns" if raw.array is None else str(raw.array.shape[1:])
+        got = "recordings" if raw.rate else got
         raise DataError(
             f"{raw.origin}: examples are {got}; the model takes {preprocessing.shape}"
         )
@@ -114,6 +117,18 @@ def series_of(preprocessing: Preprocessing, raw: Raw) -> Windows:
             f"{raw.origin}: windows have {windows.positions} steps; the model takes {positions}"
         )
     return windows if windows.positions == positions else replace(windows, positions=positions)
+
+
+def _encode_sounds(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
+    from modelscale.data.sound_fitting import sound_rows
+
+    assert preprocessing.spectra is not None
+    if raw.array is None or raw.rate != preprocessing.spectra.rate:
+        got = f"{raw.rate:,} samples a second" if raw.rate else "no recordings"
+        raise DataError(
+            f"{raw.origin}: {got}; the model takes recordings of {preprocessing.spectra.rate:,}"
+        )
+    return sound_rows(preprocessing.shape[0], raw.array[span])
 
 
 def _encode_texts(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArray[np.float32]:
@@ -254,6 +269,10 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
         return torch.from_numpy(_unigram_nats(preprocessing, raw))
     if preprocessing.task in {"pretraining", "ranking"}:
         return torch.zeros(len(raw), 1)
+    if preprocessing.transcript is not None:
+        from modelscale.data.sound_fitting import encode_said
+
+        return torch.from_numpy(encode_said(preprocessing.transcript, raw))
     if preprocessing.task == "classification":
         return torch.from_numpy(class_codes(raw, preprocessing.labels))
     value_NT = numbers(raw)

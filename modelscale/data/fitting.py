@@ -13,6 +13,7 @@ from modelscale.data.preprocessing import (
     TargetScale,
 )
 from modelscale.data.roles import Roles, column_roles
+from modelscale.data.sound_fitting import fit_spectra, fit_transcript
 from modelscale.data.targets import class_labels, logarithms, numbers
 from modelscale.data.text_section import TextSection
 from modelscale.errors import SpecError
@@ -61,42 +62,62 @@ def fit(
     """
     if raw.symbols is not None:
         return _windows(raw, train)
-    classes = task == "classification"
-    common = {
-        "task": task,
-        "encoding": encoding,
-        "labels": class_labels(raw) if classes else (),
-        "targets": _target_scales(raw, train, section) if task == "regression" else (),
-        "target_names": ("loss",) if task == "pretraining" else raw.target_names,
-    }
-    if raw.series is not None:
+    common = _common(raw, task, train, encoding, section)
+    if raw.rate is not None:
+        return fit_spectra(raw, train, section, common)
+    if raw.array is not None:
+        fields = _array_fields(raw, raw.array, train, section)
+    elif raw.series is not None:
         columns = _series_columns(raw, raw.series, train, section)
         fields = {"form": "series", "numeric": columns, "shape": (raw.series.positions,)}
-        return Preprocessing.model_validate(common | fields)
-    if raw.array is None:
-        roles = column_roles(raw, train, section.roles())
-        if roles.text:
-            return Preprocessing.model_validate(common | _texts(raw, train, roles, section))
-        categories = tuple(_category(raw, name, train) for name in roles.category)
-        if encoding == "onehot":
-            _refuse_too_many(categories)
-        return Preprocessing.model_validate(
-            common
-            | {
-                "form": "table",
-                "numeric": _numeric_columns(raw, train, roles, section.standardize, bins),
-                "categories": categories,
-                "item_columns": _item_columns(raw, train, section),
-            }
-        )
-    shape = {"shape": tuple(raw.array.shape[1:]), "vocabulary": raw.vocabulary}
+    else:
+        fields = _table_fields(raw, train, encoding, section, bins)
+    return Preprocessing.model_validate(common | fields)
+
+
+def _common(
+    raw: Raw, task: Task, train: NDArray[np.int64], encoding: Encoding, section: DataSection
+) -> dict[str, Any]:
+    """Return the fields that do not depend on the form of the inputs."""
+    common: dict[str, Any] = {
+        "task": task,
+        "encoding": encoding,
+        "labels": class_labels(raw) if task == "classification" else (),
+        "target_names": ("loss",) if task == "pretraining" else raw.target_names,
+    }
+    if task == "transcription":
+        common["transcript"] = fit_transcript(raw, train, section)
+    elif task == "regression":
+        common["targets"] = _target_scales(raw, train, section)
+    return common
+
+
+def _table_fields(
+    raw: Raw, train: NDArray[np.int64], encoding: Encoding, section: DataSection, bins: int
+) -> dict[str, Any]:
+    roles = column_roles(raw, train, section.roles())
+    if roles.text:
+        return _texts(raw, train, roles, section)
+    categories = tuple(_category(raw, name, train) for name in roles.category)
+    if encoding == "onehot":
+        _refuse_too_many(categories)
+    return {
+        "form": "table",
+        "numeric": _numeric_columns(raw, train, roles, section.standardize, bins),
+        "categories": categories,
+        "item_columns": _item_columns(raw, train, section),
+    }
+
+
+def _array_fields(
+    raw: Raw, array: NDArray[Any], train: NDArray[np.int64], section: DataSection
+) -> dict[str, Any]:
+    shape = {"shape": tuple(array.shape[1:]), "vocabulary": raw.vocabulary}
     if raw.vocabulary is not None:
-        return Preprocessing.model_validate(common | shape | {"form": "tokens"})
-    divisor = 255.0 if raw.array.dtype.kind == "u" else 1.0
-    channels = _channels(raw.array, train, divisor, section.standardize)
-    return Preprocessing.model_validate(
-        common | shape | {"form": "array", "divisor": divisor, "channels": channels}
-    )
+        return shape | {"form": "tokens"}
+    divisor = 255.0 if array.dtype.kind == "u" else 1.0
+    channels = _channels(array, train, divisor, section.standardize)
+    return shape | {"form": "array", "divisor": divisor, "channels": channels}
 
 
 def _numeric_columns(

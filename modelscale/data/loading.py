@@ -89,9 +89,11 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
     if task != "pretraining":
         _check_target(raw)
     task = task or infer_task(raw)
-    _check_section(section, raw)
+    _check_section(section, raw, task)
     if task == "ranking" and section.interactions is None:
         raise SpecError("task: ranking needs data.interactions, the columns of user and item")
+    if task == "transcription" and raw.rate is None:
+        raise SpecError(f"task: transcription needs recordings, which {raw.origin} has not")
     if (task == "language_model") != (raw.symbols is not None):
         raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
     folds = section.split.divide(raw, task)
@@ -235,7 +237,7 @@ def _check_target(raw: Raw) -> None:
         )
 
 
-def _check_section(section: DataSection, raw: Raw) -> None:
+def _check_section(section: DataSection, raw: Raw, task: Task) -> None:
     if raw.symbols is not None and section.split.own_kind() != "time":
         raise SpecError(
             "data.split: windows of one text follow each other; give {kind: time, test: 0.1, "
@@ -251,10 +253,20 @@ def _check_section(section: DataSection, raw: Raw) -> None:
         raise SpecError(
             "data.text: no column is text; say which one is: data.columns: {NAME: text}"
         )
+    if section.audio is not None and raw.rate is None:
+        raise SpecError("data.audio: is for recordings alone; leave it out")
+    if section.transcript is not None and task != "transcription":
+        raise SpecError("data.transcript: is for task: transcription alone; leave it out")
+    _check_augmentations(section, raw, texts=texts)
+
+
+def _check_augmentations(section: DataSection, raw: Raw, *, texts: bool) -> None:
     images = raw.array is not None and raw.array.ndim == 4
-    if section.augment and not images and not texts:
-        raise SpecError("data.augment: only images and texts can be augmented; leave it out")
-    form = "images" if images else "texts"
+    if section.augment and not images and not texts and raw.rate is None:
+        raise SpecError(
+            "data.augment: only images, texts and recordings can be augmented; leave it out"
+        )
+    form = "images" if images else "recordings" if raw.rate else "texts"
     for place, augmentation in enumerate(section.augment):
         if augmentation.form != form:
             raise SpecError(

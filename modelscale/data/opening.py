@@ -79,6 +79,10 @@ def read_new(
     """
     if preprocessing.form == "series" and path.suffix.lower() != ".ts":
         return _new_series(path, preprocessing, like, with_target=with_target, spill=spill)
+    if preprocessing.form == "audio":
+        from modelscale.data.opening_sounds import read_new_sounds
+
+        return read_new_sounds(path, preprocessing, like, with_target=with_target, spill=spill)
     source = source_of(path)
     changes: dict[str, Any] = {}
     if like is not None and type(like) is type(source):

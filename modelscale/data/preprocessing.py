@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from modelscale.data.spectra import Spectra
 from modelscale.data.vocabulary import Vocabulary
 from modelscale.errors import DataError
 from modelscale.spec.base import Spec
@@ -87,9 +88,9 @@ class TargetScale(Spec):
 class Preprocessing(Spec):
     """What turns a user's values into network inputs, and outputs back into answers."""
 
-    form: Literal["table", "array", "tokens", "series"]
-    """What the data is: named columns (also of texts), images or vectors, token numbers, or
-    windows of series."""
+    form: Literal["table", "array", "tokens", "series", "audio"]
+    """What the data is: named columns (also of texts), images or vectors, token numbers,
+    windows of series, or recordings."""
 
     task: Task
     """What is learnt."""
@@ -113,14 +114,20 @@ class Preprocessing(Spec):
     """How texts become symbols; None where there are none."""
 
     shape: tuple[int, ...] = ()
-    """Shape of one example of an array, text or series: (channels, height, width), (D,) or
-    (positions,)."""
+    """Shape of one example of an array, text or series: (channels, height, width), (D,),
+    (positions,), or (samples,) of a recording."""
 
     divisor: float = Field(1.0, gt=0)
     """Stored values are divided by it first: 255 for images of bytes."""
 
     channels: tuple[Channel, ...] = ()
-    """Scaling of an array's channels or elements."""
+    """Scaling of an array's channels or elements, or of a spectrum's bands."""
+
+    spectra: Spectra | None = None
+    """How recordings become spectra."""
+
+    transcript: Vocabulary | None = None
+    """Symbols of what is said: number 0 is the blank, 1 what is not known."""
 
     vocabulary: int | None = None
     """Number of symbols of tokens."""
@@ -160,7 +167,9 @@ class Preprocessing(Spec):
 
     @property
     def outputs(self) -> int:
-        """Number of classes, of target values, or of symbols that are predicted in a window."""
+        """Number of classes, target values, symbols to write, or symbols of a window."""
+        if self.transcript is not None:
+            return self.transcript.size
         if self.task == "language_model":
             return self.shape[0] - 1
         if self.task == "ranking":
@@ -176,6 +185,8 @@ class Preprocessing(Spec):
         if self.form == "series":
             marked = sum(c.indicator for c in self.numeric)
             return Inputs((len(self.numeric) + marked + 1, *self.shape))
+        if self.spectra is not None:
+            return Inputs((1, self.spectra.bands, self.spectra.frames(self.shape[0])))
         if self.form != "table" or self.texts:
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
@@ -200,6 +211,7 @@ class Preprocessing(Spec):
             category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
             (N, positions) for texts: numbers of symbols, 0 behind a text's end. For series
             (N, D + 1, positions): columns, where NaN is missing, and 1 where a step is.
+            (N, samples) for recordings, NaN behind the end.
 
         Raises:
             DataError: If a column is missing or numeric where text was, or a shape differs.
@@ -212,7 +224,8 @@ class Preprocessing(Spec):
         """Return (N,) int64 class indices, or (N, T) float32 transformed target values.
 
         For windows of a text, (N, 1) nats a symbol of the plainest model, which knows how
-        often each symbol occurs and nothing else. For pre-training, (N, 1) zeros.
+        often each symbol occurs and nothing else. For pre-training, (N, 1) zeros. For what is
+        said, (N, L) int64 numbers of symbols, 0 behind the end.
 
         Raises:
             DataError: If a class is not among the labels, or a logarithm does not exist.
@@ -233,6 +246,10 @@ class Preprocessing(Spec):
             TokenInputs,
         )
 
+        if self.form == "audio":
+            from modelscale.data.mel import MelInputs
+
+            return MelInputs(self)
         if self.form == "table" and not self.texts:
             return TableInputs(self)
         if self.form == "series":
@@ -244,8 +261,17 @@ class Preprocessing(Spec):
         return dict(self.module().named_buffers())
 
     def inverse_target(self, values: Tensor) -> Tensor:
-        """Return regression outputs (…, T) in the unit of the data; nats and scores stay."""
+        """Return regression outputs (…, T) in the unit of the data; nats and scores stay.
+
+        Of numbers of symbols (…, L), the text: (…, P) code points, to be read without zeros.
+        """
         import torch
+
+        if self.transcript is not None:
+            from modelscale.data.sound_fitting import letters_of
+
+            table_VM = torch.from_numpy(letters_of(self.transcript)).to(values.device)
+            return table_VM[values.long()].flatten(-2)
 
         if self.task in {"language_model", "pretraining", "ranking"}:
             return values

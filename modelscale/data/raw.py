@@ -56,6 +56,8 @@ class Raw:
         vocabulary: Number of symbols when `array` holds tokens.
         symbols: What these symbols are, for windows of a text: number i of the array is
             `symbols.symbols[i]`.
+        rate: Samples a second, where `array` holds recordings: (N, S) float32, full scale being
+            1, NaN behind the end of each.
         skipped: Columns that were not read, and why.
         first_row: The number that people give the first example: 2 below a header.
     """
@@ -74,6 +76,7 @@ class Raw:
     part: Texts | None = None
     vocabulary: int | None = None
     symbols: Vocabulary | None = None
+    rate: int | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     first_row: int = 1
 

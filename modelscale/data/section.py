@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelscale.data.audio_section import AudioSection, TranscriptSection
 from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.data.interactions import InteractionsSection
 from modelscale.data.sources.base import SourceSpec
@@ -34,6 +35,12 @@ class DataSection(Spec):
     text: TextSection | None = None
     """How texts become symbols; by default their words."""
 
+    audio: AudioSection | None = None
+    """How recordings become spectra; by default 40 bands, 25 ms windows every 10 ms."""
+
+    transcript: TranscriptSection | None = None
+    """How what is said becomes symbols, for `task: transcription`; by default characters."""
+
     standardize: bool = True
     """Whether numeric inputs are scaled to mean 0 and deviation 1 of the training part."""
 
@@ -41,7 +48,7 @@ class DataSection(Spec):
     """How regression targets are transformed for training; `auto` standardises them."""
 
     augment: tuple[AugmentationSpec, ...] = ()
-    """Random changes to training images or texts, in this order."""
+    """Random changes to training images, texts or recordings, in this order."""
 
     storage: Literal["auto", "memory", "disk"] = "auto"
     """Where examples are; `auto` is in memory if they fit in a quarter of what is free."""

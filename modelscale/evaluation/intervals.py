@@ -88,13 +88,21 @@ def bootstrap_all(
 
     resampled = [metric for metric in metrics if not metric.proportion]
 
-    def scores(rows: Tensor) -> Tensor:
-        drawn, true = predictions[rows], targets[rows]
-        return torch.stack([metric.compute(drawn, true) for metric in resampled])
+    ratios = [metric.ratio(predictions, targets) for metric in resampled]
 
-    found = iter(
-        _resampled(scores, predictions, resamples, confidence, seed) if resampled else ()
-    )
+    def scores(rows: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                metric.compute(predictions[rows], targets[rows])
+                if ratio is None
+                else ratio[0][rows].sum(-1) / ratio[1][rows].sum(-1)
+                for metric, ratio in zip(resampled, ratios, strict=True)
+            ]
+        )
+
+    sums_alone = bool(ratios) and None not in ratios
+    like = targets[:, :1] if sums_alone else predictions
+    found = iter(_resampled(scores, like, resamples, confidence, seed) if resampled else ())
     return tuple(
         _wilson(metric.compute(predictions, targets).item(), len(targets), confidence)
         if metric.proportion
@@ -118,6 +126,17 @@ def paired_difference(
     apart models whose own intervals overlap.
     """
     import torch
+
+    if (ratio_a := metric.ratio(predictions_a, targets)) is not None:
+        ratio_b = metric.ratio(predictions_b, targets)
+        assert ratio_b is not None
+        over_N = torch.stack([*ratio_a, *ratio_b], 1)
+
+        def of_sums(rows: Tensor) -> Tensor:
+            a, of_a, b, of_b = over_N[rows].sum(-2).unbind(-1)
+            return (a / of_a - b / of_b).unsqueeze(0)
+
+        return _resampled(of_sums, over_N, resamples, confidence, seed)[0]
 
     def difference(drawn_a: Tensor, drawn_b: Tensor, true: Tensor) -> Tensor:
         return metric.compute(drawn_a, true) - metric.compute(drawn_b, true)

@@ -18,6 +18,7 @@ _DEFAULTS: dict[Task, tuple[str, ...]] = {
     "language_model": ("perplexity", "bits_per_token"),
     "ranking": ("ndcg", "hit_rate", "mrr"),
     "pretraining": ("pretext_loss",),
+    "transcription": ("word_error_rate", "character_error_rate"),
 }
 
 

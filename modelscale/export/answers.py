@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 import torch  # noqa: TID253  # loaded by functions that export alone
 from torch import Tensor, nn  # noqa: TID253
 
-from modelscale.export.signature import CATEGORIES, NUMBERS, SERIES, Port, signature_of
+from modelscale.export.signature import (
+    CATEGORIES,
+    NUMBERS,
+    RECORDINGS,
+    SERIES,
+    Port,
+    signature_of,
+)
 
 if TYPE_CHECKING:
     from modelscale.data.preprocessing import Preprocessing
@@ -80,6 +87,11 @@ class _OfSeries(Answers):
         return self.answer(series)
 
 
+class _OfRecordings(Answers):
+    def forward(self, recordings: Tensor) -> Tensor:
+        return self.answer(recordings)
+
+
 class _OfTokens(Answers):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.answer(tokens)
@@ -93,6 +105,7 @@ _BY_INPUTS: dict[tuple[str, ...], type[Answers]] = {
     ("vectors",): _OfVectors,
     (SERIES,): _OfSeries,
     ("tokens",): _OfTokens,
+    (RECORDINGS,): _OfRecordings,
 }
 
 

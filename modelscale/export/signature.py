@@ -19,6 +19,7 @@ CATEGORIES = "categories"
 NUMBERS = "numbers"
 SERIES = "series"
 PRESENT = "is a step"
+RECORDINGS = "recordings"
 PROBABILITIES = "probabilities"
 VALUES = "values"
 
@@ -51,7 +52,8 @@ class Signature:
     Attributes:
         inputs: The user's values: numbers in the units of the data (NaN is a missing cell),
             categories as texts or codes, images as bytes where the training images were,
-            long texts as numbers of their symbols.
+            long texts as numbers of their symbols, recordings as samples of the model's rate
+            (full scale being 1, NaN behind the end).
         output: Class probabilities, or target values in the units of the data.
     """
 
@@ -85,6 +87,8 @@ def _inputs(preprocessing: Preprocessing, *, text: bool) -> tuple[Port, ...]:
     if preprocessing.form == "series":
         names = (*(column.name for column in preprocessing.numeric), PRESENT)
         return (Port(SERIES, "float32", (len(names), *shape), names),)
+    if preprocessing.form == "audio":
+        return (Port(RECORDINGS, "float32", shape),)
     if preprocessing.form == "array":
         name = "images" if len(shape) == 3 else "vectors"
         return (Port(name, "uint8" if preprocessing.divisor != 1 else "float32", shape),)
@@ -132,7 +136,7 @@ def user_values(
             values[port.name] = encoded  # NaN is a missing cell, or padding
         else:
             cast = encoded.astype(port.dtype)
-            if not np.array_equal(cast, encoded):
+            if not np.array_equal(cast, encoded, equal_nan=port.dtype == "float32"):
                 raise DataError(f"{raw.origin}: values that are not {port.dtype}")
             values[port.name] = cast
     return values

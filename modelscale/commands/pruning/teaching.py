@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from modelscale.errors import SpecError
 from modelscale.losses.base import LossSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def taught(student: Replica, teacher: Model, share: float) -> Replica:
     from torch.nn import functional as F
 
     data = student.data
+    if data.task == "transcription":
+        raise SpecError("prune.distill: what is written cannot be mixed; leave it out")
     classes = data.task == "classification"
     truth = data.y.cpu()
     truth = F.one_hot(truth, data.targets).float() if classes else truth.clone()

@@ -18,7 +18,7 @@ class AugmentationSpec(Component):
     not depend on the batch, the worker or the replica's neighbours.
     """
 
-    form: ClassVar[Literal["images", "texts", "series"]] = "images"
+    form: ClassVar[Literal["images", "texts", "series", "recordings"]] = "images"
     """What it changes."""
 
     draws: ClassVar[int]
@@ -34,7 +34,8 @@ class AugmentationSpec(Component):
         Args:
             x: (batch, channels, height, width) or, for texts, (batch, positions) or, for
                 series, (batch, channels, positions) float32, whose last channel is 1 at each
-                step and 0 in the padding behind the last one.
+                step and 0 in the padding behind the last one; for recordings
+                (batch, 1, bands, frames), exactly 0 behind the end.
             uniform: (batch, draws) float32 in [0, 1).
         """
 

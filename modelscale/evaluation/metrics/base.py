@@ -35,6 +35,13 @@ class MetricSpec(Component):
         """Whether the metric is the share of examples that are right, each for itself."""
         return False
 
+    def ratio(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return (…, N) float64 dividends and divisors of examples, if the metric is of sums.
+
+        Resampling then draws these numbers rather than predictions.
+        """
+        return None
+
     def check(self, classes: int) -> None:
         """Raise ValueError where the metric cannot be of that many classes."""
         if self.binary_only and classes != 2:
