@@ -194,7 +194,8 @@ def _show_advice(metric: str, advice: dict[str, Any], units: str, console: Conso
         console.data(
             f"the next run that teaches most: {run['parameters']:,} parameters on "
             f"{run['fraction']:.0%} of the data, {run['compute']:.3g} FLOPs{_time(run)}: the "
-            f"error at 10 times the compute goes from {run['sd_before']:.2%} to {run['sd_after']:.2%}"
+            f"error at 10 times the compute goes from {run['sd_before']:.2%} to "
+            f"{run['sd_after']:.2%}"
         )
 
 
