@@ -193,8 +193,9 @@ def _show_advice(metric: str, advice: dict[str, Any], units: str, console: Conso
     if run is not None:
         console.data(
             f"the next run that teaches most: {run['parameters']:,} parameters on "
-            f"{run['fraction']:.0%} of the data, {run['compute']:.3g} FLOPs{_time(run)}: the error "
-            f"at 10 times the compute goes from {run['sd_before']:.2%} to {run['sd_after']:.2%}"
+            f"{run['fraction']:.0%} of the data, {run['compute']:.3g} FLOPs{_time(run)}: the "
+            f"error at 10 times the compute goes from {run['sd_before']:.2%} to "
+            f"{run['sd_after']:.2%}"
         )
 
 

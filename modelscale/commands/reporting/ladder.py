@@ -226,7 +226,8 @@ def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Se
                 f"The run that would teach most: {numbers.count(run['parameters'])} parameters"
                 f"{f' ({size})' if size else ''} on {run['fraction']:.0%} of the data, "
                 f"{numbers.si(run['compute'])} FLOPs{took}. The error of the prediction at ten "
-                f"times the compute would go from {run['sd_before']:.1%} to {run['sd_after']:.1%}."
+                f"times the compute would go from {run['sd_before']:.1%} to "
+                f"{run['sd_after']:.1%}."
             )
         )
     path = view.path / _RECOMMENDED
