@@ -97,7 +97,7 @@ AVERAGE = Reader(
     {"kind": "text_average", "width": 64, "dropout": 0.3}, 300, (1e-2, 3e-3), (30, 40)
 )
 TRANSFORMER = Reader(
-    {"kind": "text_transformer", "width": 64, "blocks": 2}, 128, (2e-3, 1e-3), (15, 15)
+    {"kind": "text_transformer", "width": 64, "blocks": 2}, 128, (2e-3, 1e-3), (20, 20)
 )
 
 
