@@ -7,6 +7,7 @@ import torch
 
 from modelscale.data.preprocessing import Preprocessing
 from modelscale.data.raw import Raw, Texts
+from modelscale.data.windows import Windows
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
 from modelscale.training.artifact import Model
@@ -51,6 +52,25 @@ def array(shape, rows=24, dtype="float32", seed=0):
     return Raw(target, ("animal",), "0" * 64, "array", array=values, **tokens)
 
 
+def series(rows=24, positions=9):
+    """Return windows of two sensors, with missing cells and of different lengths."""
+    draws = np.random.default_rng(0)
+    length_N = draws.integers(1, positions + 1, rows)
+    columns = {name: draws.normal(size=length_N.sum()) for name in ("flow", "pressure")}
+    columns["flow"][::7] = np.nan
+    windows = Windows(
+        columns=columns,
+        start_N=np.cumsum(length_N) - length_N,
+        length_N=length_N,
+        positions=positions,
+        time_L=np.arange(length_N.sum(), dtype=np.float64),
+        unit_N=np.arange(rows, dtype=np.int32),
+        units=tuple(map(str, range(rows))),
+    )
+    target = Texts(draws.integers(0, 3, rows).astype(np.int32), LABELS)
+    return Raw(target, ("animal",), "0" * 64, "series", series=windows)
+
+
 def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
     """Return a model with pre-processing of a raw table or array, its weights drawn anew.
 
@@ -71,7 +91,15 @@ def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
         "targets": targets or (),
         "target_names": tuple(t["name"] for t in targets) if targets else ("animal",),
     }
-    if raw.array is None:
+    if raw.series is not None:
+        scaled = {"median": 0.1, "mean": 0.2, "scale": 1.5}
+        numeric = [
+            {"name": "flow", **scaled, "indicator": True},
+            {"name": "pressure", **scaled, "indicator": False},
+        ]
+        shape = (raw.series.positions,)
+        given |= {"form": "series", "numeric": numeric, "shape": shape}
+    elif raw.array is None:
         given |= {"form": "table", **_columns(raw)}
     elif raw.vocabulary is not None:
         given |= {"form": "tokens", "shape": raw.array.shape[1:], "vocabulary": raw.vocabulary}

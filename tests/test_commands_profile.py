@@ -69,6 +69,10 @@ class TestLayers:
         inputs = Inputs((5,), categories=(3, 4)) if codes else Inputs((3, 32, 32))
         if spec.takes == ("tokens",):
             inputs = Inputs((9,), vocabulary=11)
+        if spec.takes == ("series",):
+            inputs = Inputs((4, 9))
+        if kind == "autoencoder":
+            inputs = Inputs((9,))
         if kind in ("matrix_factorisation", "neural_factorisation", "two_towers"):
             inputs = Inputs((2,), categories=(3, 4), of_item=(1,))
         network = spec.build(inputs, 7)

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_models import CITIES, LABELS, array, expected, model_of, pair, table
+from export_models import CITIES, LABELS, array, expected, model_of, pair, series, table
 from torch import nn
 
 from modelscale.errors import DataError, GateFailed, Unavailable
@@ -33,6 +33,7 @@ DATA = {
     "vector": lambda: array((5,)),
     "image": lambda: array((2, 8, 8), dtype="uint8"),
     "tokens": lambda: array((6,), dtype="int64"),
+    "series": series,
     "table": table,
     "pair": pair,
 }

@@ -106,6 +106,8 @@ def learnt(spec, outputs, targets):
     if spec.reconstructs:
         return LossSpec.model_validate("reconstruction").mean(outputs, targets)
     return torch.nn.functional.cross_entropy(outputs, targets)
+
+
 def pooled(y):
     """Return outputs (…, B, OUT), the mean of frames where a network answers for each."""
     return y.mean(-2) if y.dim() == 3 else y

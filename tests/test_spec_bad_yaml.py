@@ -306,7 +306,7 @@ class TestFields:
     def test_kind_is_pointed_at_where_it_stands(self):
         told = faults("data: {source: digits}\nmodel:\n  hidden: [3]\n  kind: mpl\n")
         assert told[0].startswith(
-            "f:4:9: model: unknown kind 'mpl'; did you mean 'mlp'? (one of: cnn"
+            "f:4:9: model: unknown kind 'mpl'; did you mean 'mlp'? (one of: autoencoder"
         )
 
     def test_option_of_another_kind(self):

@@ -96,9 +96,7 @@ class Assembly:
             return self.data_for(fold, model)
         return self.data_for(fold, encoding, model.quantile_bins() if bins is None else bins)
 
-    def data_for(
-        self, fold: int, reader: FromCheckpoint | Encoding, bins: int = 0
-    ) -> Prepared:
+    def data_for(self, fold: int, reader: FromCheckpoint | Encoding, bins: int = 0) -> Prepared:
         """Return one fold ready for a checkpoint's network, or in an encoding; made once.
 
         Raises:
@@ -110,9 +108,7 @@ class Assembly:
         if not isinstance(reader, FromCheckpoint):
             key = (fold, f"{reader} {bins}")
             if key not in self._prepared:
-                self._prepared[key] = prepare(
-                    *fitting, reader, section, self.device, bins=bins
-                )
+                self._prepared[key] = prepare(*fitting, reader, section, self.device, bins=bins)
             return self._prepared[key]
         point = self.point(reader)
         key = (fold, f"{point.sha256} {reader.scaling} {reader.length}")
