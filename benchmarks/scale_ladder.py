@@ -44,8 +44,8 @@ scale:
   data: {fractions: [0.1, 0.3, 1.0]}
   metric: validation/rmse
 """
-# A tenth of the text would be 130 steps, too few to get past the start of the curve: laws of
-# what follows do not hold there, and the top rung was foretold 5 % off.
+# A tenth of the text would be only 130 steps. With that, and rates tried on two sizes, the top
+# rung was foretold 5 % off; the two were not told apart.
 SHAKESPEARE = """
 data:
   source: {kind: text_file, path: TEXT, length: 64, stride: 64}
