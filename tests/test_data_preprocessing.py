@@ -280,7 +280,7 @@ def test_images_are_scaled_by_channel_on_training_rows() -> None:
 def test_augmentation_of_tables_is_a_fault_of_the_spec(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", table())
     with pytest.raises(
-        SpecError, match=r"^data\.augment: only images and texts can be augmented"
+        SpecError, match=r"^data\.augment: only images, texts and recordings can be augmented"
     ):
         load(section_of(path, augment=("flip",)))
 

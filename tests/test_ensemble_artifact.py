@@ -48,6 +48,8 @@ def equal(count):
 def test_members_answer_together_as_each_alone(kind):
     spec = ModelSpec.of_kind(kind)
     form = spec.takes[0]
+    if "classification" not in spec.tasks or spec.reconstructs:
+        pytest.skip("its answers are not averaged")
     if form not in SHAPES:
         pytest.skip(f"no data of {form} here")
     data = classes(SHAPES[form])

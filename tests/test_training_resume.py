@@ -12,7 +12,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, trained, windows
+from training_data import (
+    CPU,
+    LOSS,
+    classes,
+    first_fitting,
+    replica,
+    series,
+    symbols,
+    trained,
+    windows,
+)
 
 from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.errors import DataError
@@ -174,7 +184,8 @@ def test_every_schedule_goes_on_where_it_was(kind: str) -> None:
 @pytest.mark.parametrize("kind", AugmentationSpec.kinds())
 def test_every_augmentation_goes_on_with_the_same_draws(kind: str) -> None:
     augment = (AugmentationSpec.model_validate(kind),)
-    replicas = [replica(FORMS["image"], "mlp", "sgd", augment=augment, epochs=3)]
+    data = series(60) if augment[0].form == "series" else FORMS["image"]
+    replicas = [replica(data, "mlp", "sgd", augment=augment, epochs=3)]
     assert_equal_ends(finished(replicas), finished(replicas, 4))
 
 

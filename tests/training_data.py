@@ -95,6 +95,21 @@ def windows(count: int = 96, length: int = 6, seed: int = 0) -> Prepared:
     )
 
 
+def series(count: int = 96, labels: int = 3, seed: int = 0) -> Prepared:
+    """Return windows of three columns and nine steps; the last channel says that they are."""
+    data = classes((4, 9), count, labels, seed)
+    x = data.x.take(torch.arange(count)).clone()
+    x[:, -1] = 1
+    return replace(data, x=TensorExamples(x))
+
+
+def said(count: int = 96, seed: int = 0) -> Prepared:
+    """Return spectra in which a band's loudness says one of three letters, twice."""
+    data = classes((1, 8, 12), count, seed=seed)
+    y = torch.stack([data.y + 1, data.y.flip(0) + 1], dim=1)
+    return replace(data, task="transcription", targets=4, y=y)
+
+
 def pairs(count: int = 96, seed: int = 0) -> Prepared:
     """Return codes of two categories, whose class depends on both."""
     draws = torch.Generator().manual_seed(seed)
@@ -110,9 +125,10 @@ def pairs(count: int = 96, seed: int = 0) -> Prepared:
 
 
 def first_fitting(model: ModelSpec, *choices: Prepared) -> Prepared:
-    """Return the first of some data that a model can learn from, or else pairs of codes."""
-    for data in (*choices, pairs()):
-        if data.task in model.tasks:
+    """Return the first of some data that a model can learn from, or else of other forms."""
+    two = (classes(labels=2), series(labels=2))
+    for data in (*choices, pairs(), series(), said(), *two):
+        if data.task in model.tasks and (data.targets == 2 or not model.reconstructs):
             try:
                 model.check(data.inputs)
             except ValueError:
@@ -163,10 +179,13 @@ def replica(
         "classification": "cross_entropy",
         "regression": "mean_squared_error",
         "language_model": "next_token",
+        "transcription": "ctc",
         "pretraining": "masked_values",
     }[data.task]
+    network = ModelSpec.model_validate(model)
+    default = "reconstruction" if network.reconstructs else default
     return Replica(
-        model=ModelSpec.model_validate(model),
+        model=network,
         loss=LossSpec.model_validate(loss or default),
         optimizer=OptimizerSpec.model_validate(optimizer),
         scheduler=ScheduleSpec.model_validate(scheduler),
