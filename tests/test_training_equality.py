@@ -106,9 +106,8 @@ def test_replicas_may_learn_from_different_folds() -> None:
 
 
 def test_augmented_replica_among_others_matches_replica_alone() -> None:
-    augment = tuple(
-        a for a in map(AugmentationSpec.model_validate, KINDS) if a.form == "images"
-    )
+    kinds = map(AugmentationSpec.model_validate, AugmentationSpec.kinds())
+    augment = tuple(kind for kind in kinds if kind.form == "images")
     model = {"kind": "cnn", "channels": (4, 8)}
     replicas = [replica(IMAGES, model, augment=augment, seed=seed) for seed in range(3)]
     assert_equal_alone(replicas, atol=1e-3)
