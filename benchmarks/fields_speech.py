@@ -39,8 +39,7 @@ def ours(config: str, changes: tuple[str, ...]) -> tuple[Trained, float]:
     """Return a finished run of a config and its CPU seconds."""
     runs = Path(tempfile.mkdtemp(prefix="modelscale-speech-"))
     start = time.process_time()
-    folder = CONFIGS if (CONFIGS / f"{config}.yaml").exists() else Path(__file__).parent
-    loaded = load_spec(folder / f"{config}.yaml", Experiment, changes)
+    loaded = load_spec(CONFIGS / f"{config}.yaml", Experiment, changes)
     done = train(Request("train", loaded, config, runs, ("train",), threads=1), Silent())
     return done, time.process_time() - start
 
