@@ -24,6 +24,7 @@ _CORE = ("torch", "optuna", "pydantic", "numpy", "safetensors", "pyyaml", "typer
 _EXTRAS = {
     "executorch": ("executorch",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "audio": ("soundfile",),
     "images": ("PIL",),
     "parquet": ("pyarrow",),
     "postgres": ("psycopg",),
