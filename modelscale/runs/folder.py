@@ -40,6 +40,7 @@ RESOLVED_FILE = "spec.resolved.yaml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|latest")
 _CREATE_WAIT_S = 5.0  # making a folder takes milliseconds, also twenty after each other
+_FREE_TRIES = 4
 _EXIT_CODES = {"done": 0, "failed": 1, "diverged": 10, "interrupted": 75}
 Outcome = Literal["interrupted", "failed", "diverged", "done"]
 
@@ -119,11 +120,16 @@ class RunFolder:
 
         Arguments and errors are those of `open_or_create`.
         """
-        same = [p for p, r in _known_runs(name_folder(root, name), None) if r.digest == digest]
-        for path in reversed(same):
-            with suppress(TryAgain, InputMissing):
-                return cls._take(path)
-        return cls.open_or_create(root, name, digest, spec_text, resolved, command, new=True)
+        what = (root, name, digest, spec_text, resolved, command)
+        for _ in range(_FREE_TRIES):
+            known = _known_runs(name_folder(root, name), None)
+            for path in reversed([path for path, run in known if run.digest == digest]):
+                with suppress(TryAgain, InputMissing):
+                    return cls._take(path)
+            # Another process may take the new run before this one does.
+            with suppress(TryAgain):
+                return cls.open_or_create(*what, new=True)
+        return cls.open_or_create(*what, new=True)
 
     @classmethod
     def exists(cls, root: Path, name: str, digest: str) -> bool:
