@@ -19,8 +19,6 @@ exec {python} -c 'from modelscale.cli.app import main; main()' "$@"
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_page(name):
-    if not (ROOT / "modelscale" / "cli" / f"{name}.py").is_file():
-        pytest.skip("not a command yet")
     page = (ROOT / "docs" / "commands" / f"{name}.md").read_text()
     assert page.startswith((f"# {name}\n", f"# modelscale {name}\n"))
     assert f"modelscale {name}" in page

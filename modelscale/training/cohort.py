@@ -152,13 +152,9 @@ class Cohort:
             leaves = dict(zip(self.layout.names, self.leaves, strict=True))
             lift = self._training_lift(noisy=noise_KM is not None)
             return lift(leaves, self.weights.buffers_K, x_KB, noise_KM)
-        return self.forward_alone(x_KB[0], None if noise_KM is None else noise_KM[0])[None]
-
-    def forward_alone(self, x_B: Tensor, noise_M: Tensor | None) -> Tensor:
-        """Return outputs (B, O) of the only replica, without a leading axis."""
-        with nullcontext() if noise_M is None else playing(noise_M):
-            outputs_BO: Tensor = self._solo(x_B)
-        return outputs_BO
+        with nullcontext() if noise_KM is None else playing(noise_KM[0]):
+            outputs_BO: Tensor = self._solo(x_KB[0])
+        return outputs_BO[None]
 
     def _training_lift(self, *, noisy: bool) -> Callable[..., Tensor]:
         if noisy not in self._lifts:
