@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from training_data import classes, replica
 
+from modelscale.losses.base import LossSpec
+from modelscale.losses.cross_entropy import CrossEntropy
+from modelscale.losses.focal import Focal
+from modelscale.losses.mean_squared_error import MeanSquaredError
 from modelscale.models.modules.dropout import Dropout
 from modelscale.models.modules.noise import playing
 from modelscale.training.batches import dropout_noise
@@ -59,6 +63,27 @@ def test_gradients_of_a_plain_stack_are_those_of_autograd(activation: nn.Module)
         (expected_P,) = torch.autograd.grad(alone, theta_P, grad_KBO[k])
         torch.testing.assert_close(outputs[k], alone.detach())
         torch.testing.assert_close(found_KP[k], expected_P, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [(CrossEntropy(), torch.tensor([0, 2, 1])), (MeanSquaredError(), random(3, 4))],
+    ids=["cross_entropy", "mean_squared_error"],
+)
+def test_written_slopes_of_a_loss_are_those_of_autograd(
+    loss: LossSpec, targets: Tensor
+) -> None:
+    outputs = (3 * random(3, 4)).requires_grad_()
+    expected = loss.per_example(outputs, targets)
+    (slopes,) = torch.autograd.grad(expected.sum(), outputs)
+    found = loss.slopes(outputs.detach(), targets)
+    assert found is not None
+    torch.testing.assert_close(found, (expected.detach(), slopes))
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(label_smoothing=0.1), Focal()], ids=repr)
+def test_other_losses_are_differentiated(loss: LossSpec) -> None:
+    assert loss.slopes(random(3, 4), torch.tensor([0, 2, 1])) is None
 
 
 def test_a_stack_with_frozen_parameters_is_not_called_plain() -> None:

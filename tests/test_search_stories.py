@@ -216,14 +216,22 @@ def test_no_trial_is_lost_or_repeated_when_the_worker_is_killed_fifty_times(
 
 
 @pytest.mark.parametrize(
-    ("epochs", "cores", "workers"), [(4, 4, 1), (10**6, 4, 4), (10**6, 1, 1)]
+    ("epochs", "forks", "cores", "workers"),
+    [
+        (1, True, 4, 1),  # a process takes longer to begin than the search
+        (600, True, 4, 4),
+        (4, False, 4, 1),
+        (10**6, False, 4, 4),
+        (10**6, True, 1, 1),
+    ],
 )
 def test_processes_are_started_by_themselves_for_long_searches_on_free_cores(
-    monkeypatch: pytest.MonkeyPatch, epochs: int, cores: int, workers: int
+    monkeypatch: pytest.MonkeyPatch, epochs: int, forks: bool, cores: int, workers: int
 ) -> None:
     changes = (f"train.epochs={epochs}", "tune.n_trials=200", "tune.cohort=auto")
     loaded = load_text(BASE, "spec.yaml", Experiment, changes)
     assembly = prepare(Request("tune", loaded, "s", Path(), (), threads=1), Deaf())
     monkeypatch.setattr(search_width, "_cores", lambda: cores)
+    monkeypatch.setattr(search_width, "can_fork", lambda *_: forks)
     assert loaded.spec.tune is not None
     assert search_width._measured(assembly, loaded.spec.tune).workers == workers

@@ -13,9 +13,9 @@ from modelscale.commands.search_rounds import CLAIMS, Ended, Host, Member, Round
 from modelscale.commands.search_shared import Shared, SharedRounds
 from modelscale.commands.search_stream import Stream
 from modelscale.commands.search_training import Begun, TrialTrainer, cohort_name
-from modelscale.commands.search_width import Width, together, width_of
-from modelscale.commands.search_workers import WorkerPlan, workers
-from modelscale.commands.telling import Listener
+from modelscale.commands.search_width import Width, can_fork, together, width_of
+from modelscale.commands.search_workers import WorkerPlan, beside, forked, spawned
+from modelscale.commands.telling import Listener, Unheard
 from modelscale.errors import ModelscaleError
 from modelscale.runs.part import RunPart
 from modelscale.runs.trials import TRIALS, TrialRecord, begin_trial
@@ -97,7 +97,7 @@ class Search:
         total, records = self.section.n_trials, self.ledger.records
         width = width_of(self.place, self.assembly, self.section)
         self.together, self.workers = together(width, self.assembly), width.workers
-        plan = batches(total, self.together, self.section.sampler)
+        plan = batches(total, self.together, self.section.sampler, width.workers)
         member = self.member or Member(0, width.workers)
         name, maximize = self.aims.names[0], self.aims.maximize[0]
         with self.tell.trials(name, maximize, total, tuple(records.values())) as self.told:
@@ -161,12 +161,19 @@ class Search:
         self.place.remove("winner")  # of a shorter search
         if width.workers == 1:
             return nullcontext()
+        threads = self.assembly.threads or width.threads
+        if can_fork(self.assembly.device, threads) and self.shared is None:
+            return beside(forked(self._member, width.workers), self.tell)
         run = self.place.path if self.place.path.name != BASELINE else self.place.path.parent
-        device, threads = self.assembly.experiment.device, self.assembly.threads
         storage = None if self.shared is None else self.shared.url
         baseline = self.place.path != run
-        plan = WorkerPlan(run, baseline, device, threads or width.threads, storage)
-        return workers(plan, width.workers, self.tell)
+        plan = WorkerPlan(run, baseline, self.assembly.experiment.device, threads, storage)
+        return beside(spawned(plan, width.workers), self.tell)
+
+    def _member(self, member: Member, stop: StopRequest) -> None:
+        """Take part in the same search as another of its processes."""
+        stop.signal = stop.signal or self.stop.signal  # one that came while it was begun
+        Search(self.place, self.assembly, self.section, stop, Unheard(), member).run_all()
 
     def _time_is_up(self) -> bool:
         bounds = (self.section.timeout_s, self.assembly.experiment.budget.time_s)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from modelscale.runs.trials import TrialRecord
@@ -52,3 +52,22 @@ class Listener(Protocol):
             total: Trials that there will be at the end.
             earlier: Those that ended before, in other sessions.
         """
+
+
+class Unheard:
+    """A listener, and all that it returns, for what nobody listens to."""
+
+    def note(self, *_: object, **__: object) -> None:
+        """Hear nothing."""
+
+    detail = warn = update = training = ended = note
+
+    @contextmanager
+    def progress(self, *_: object, **__: object) -> Iterator[Progress]:
+        """Show nothing."""
+        yield self
+
+    @contextmanager
+    def trials(self, *_: object, **__: object) -> Iterator[Trials]:
+        """Show nothing."""
+        yield self

@@ -85,6 +85,13 @@ class LossSpec(Component):
         """Return the mean of `per_example`, (); a loss may have a shorter way to it."""
         return self.over(self.per_example(outputs_NO, targets_N))
 
+    def slopes(self, outputs_NO: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return `per_example` and its gradient by the outputs, (N, O).
+
+        None where nothing is written down that is shorter than differentiating.
+        """
+        return None
+
     def over(self, losses_KN: Tensor) -> Tensor:
         """Return the mean over a batch or part, (…) of (…, N); a loss may leave some out."""
         return losses_KN.mean(-1)

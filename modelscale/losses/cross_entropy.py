@@ -53,5 +53,16 @@ class CrossEntropy(LossSpec):
             return self.per_example(outputs_NO, targets_N).mean()
         return F.cross_entropy(outputs_NO, targets_N, label_smoothing=self.label_smoothing)
 
+    def slopes(self, outputs_NO: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor] | None:
+        from torch.nn import functional as F
+
+        if self.class_weights != "none" or self.label_smoothing:
+            return None
+        log_p_NO = outputs_NO.log_softmax(-1)
+        losses_N = F.nll_loss(log_p_NO, targets_N, reduction="none")
+        slopes_NO = log_p_NO.exp_()  # p - y, where y is 1 for the true class
+        rows = targets_N.unsqueeze(1)
+        return losses_N, slopes_NO.scatter_add_(1, rows, slopes_NO.new_full(rows.shape, -1.0))
+
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         return outputs_NO.softmax(-1)

@@ -19,5 +19,9 @@ class MeanSquaredError(LossSpec):
     def per_example(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
         return (outputs_NO - targets_N).square().mean(-1)
 
+    def slopes(self, outputs_NO: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor] | None:
+        errors_NO = outputs_NO - targets_N
+        return errors_NO.square().mean(-1), errors_NO.mul_(2 / errors_NO.shape[1])
+
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         return outputs_NO

@@ -25,6 +25,10 @@ FUSED_ROWS_FROM = 2_048
 """Parameters from which one fused kernel a replica beats elementwise passes over the stack."""
 
 
+MEAN = LossSpec.over
+"""How a loss is averaged unless it says otherwise."""
+
+
 class StepReport(NamedTuple):
     """What one step measured, before it changed anything.
 
@@ -150,11 +154,31 @@ class Stepper:
         stack, buffers = cohort.stack, cohort.weights.buffers_K
         with torch.no_grad():
             outputs_KBO = self._packed.outputs(stack, buffers, batch.x_KB, noise_KM, tape)
-        mean_K = self._mean_loss(outputs_KBO.requires_grad_(), batch)
-        (grad_KBO,) = torch.autograd.grad(mean_K, outputs_KBO, seed_K)
+        mean_K, grad_KBO = self._slopes(outputs_KBO, batch, seed_K)
         with torch.no_grad():
             self._packed.gradients(stack, tape, grad_KBO, self._grad_stack)
-        return mean_K.detach()
+        return mean_K
+
+    def _slopes(
+        self, outputs_KBO: Tensor, batch: Batch, seed_K: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each replica's mean loss (K,), and `seed_K` times its gradient (K, B, O)."""
+        loss = self.cohort.replicas[0].loss
+        plain = batch.share_KB is None and batch.log_q_KBC is None and type(loss).over is MEAN
+        if plain and outputs_KBO.shape[:2] == batch.y_KB.shape[:2]:
+            with torch.no_grad():
+                found = loss.slopes(outputs_KBO.flatten(0, 1), batch.y_KB.flatten(0, 1))
+            if found is not None:
+                loss_KB = found[0].view(outputs_KBO.shape[:2])
+                slope_KBO = found[1].view_as(outputs_KBO)
+                factor_KB = (seed_K / loss_KB.shape[1])[:, None]
+                if batch.weight_KB is not None:
+                    loss_KB = loss_KB * batch.weight_KB
+                    factor_KB = factor_KB * batch.weight_KB
+                return loss_KB.mean(1), slope_KBO.mul_(factor_KB[..., None])
+        mean_K = self._mean_loss(outputs_KBO.requires_grad_(), batch)
+        (grad_KBO,) = torch.autograd.grad(mean_K, outputs_KBO, seed_K)
+        return mean_K.detach(), grad_KBO
 
     def _loss(self, batch: Batch, noise_KM: Tensor | None) -> Tensor:
         """Return each replica's mean loss (K,) of one micro-batch."""

@@ -17,7 +17,9 @@ SHARE = 6
 """One trial in a batch for so many that the sampler has seen."""
 
 
-def batch_size(asked: int, total: int, cohort: int, sampler: SamplerSpec) -> int:
+def batch_size(
+    asked: int, total: int, cohort: int, sampler: SamplerSpec, workers: int = 1
+) -> int:
     """Return how many trials to propose next; 0 when all are asked for.
 
     `total` only cuts the last batch short, so that batches begin where they would in a longer
@@ -33,17 +35,21 @@ def batch_size(asked: int, total: int, cohort: int, sampler: SamplerSpec) -> int
         total: Trials in all.
         cohort: The most that train together well on this machine.
         sampler: What proposes.
+        workers: Processes, among which what learns nothing is dealt out.
     """
     blind = sampler.blind_until(asked) - asked
-    wanted = blind if blind > 0 else max(LEAST, asked // SHARE)
+    if blind > 0:
+        wanted = min(blind, -(-sampler.blind_until(0) // workers))
+    else:
+        wanted = max(LEAST, asked // SHARE)
     return max(0, min(wanted, cohort, total - asked))
 
 
-def batches(total: int, cohort: int, sampler: SamplerSpec) -> list[range]:
+def batches(total: int, cohort: int, sampler: SamplerSpec, workers: int = 1) -> list[range]:
     """Return the numbers of the trials of each batch."""
     found: list[range] = []
     asked = 0
-    while count := batch_size(asked, total, cohort, sampler):
+    while count := batch_size(asked, total, cohort, sampler, workers):
         found.append(range(asked, asked + count))
         asked += count
     return found
