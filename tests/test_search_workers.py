@@ -124,7 +124,10 @@ def test_killed_search_takes_its_workers_along_and_goes_on_exactly(
     generator, codes = random.Random(0), []
     for _ in range(40):
         process = start(tmp_path, "--workers", "2", "--json")
-        time.sleep(generator.uniform(4, 9))
+        trials = tmp_path / "runs" / "spec" / "latest" / "trials"
+        while process.poll() is None and not (trials.is_dir() and children(process.pid)):
+            time.sleep(0.05)
+        time.sleep(generator.uniform(0.1, 2))
         workers = children(process.pid)
         if process.poll() is None:
             process.send_signal(generator.choice([signal.SIGKILL, signal.SIGTERM]))
