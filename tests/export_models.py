@@ -13,7 +13,14 @@ from modelscale.data.vocabulary import Vocabulary
 from modelscale.data.windows import Windows
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
-from modelscale.training.artifact import Model
+from modelscale.training.artifact import Model, dump_network
+from modelscale.training.combination import Mean
+from modelscale.training.ensemble_artifact import (
+    Blueprint,
+    MemberFiles,
+    dump_ensemble,
+    load_predictor,
+)
 
 CITIES = ("Łódź", 'New "York", NY', "Oslo", " Paris")
 LABELS = ("cat", "dog", "ox")
@@ -181,6 +188,21 @@ def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
     return Model(
         spec, network.eval(), made, preprocessing, task, inputs, preprocessing.outputs, "0" * 64
     )
+
+
+def together(raw, kind, count=3, **fields):
+    """Return an ensemble of networks of one kind, each of its own weights."""
+    members = []
+    for number in range(count):
+        model = model_of(raw, kind, **fields)
+        draws = torch.Generator().manual_seed(number)
+        with torch.no_grad():
+            for parameter in model.network.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
+        members.append(MemberFiles(f"m{number}", dump_network(model)))
+    mean = Mean("classification", torch.full((count,), 1 / count))
+    blueprint = Blueprint(mean, 1, 1.5, "classification", len(LABELS))
+    return load_predictor(dump_ensemble(members, blueprint))
 
 
 def _columns(raw):

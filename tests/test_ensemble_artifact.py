@@ -1,9 +1,7 @@
 """Ensembles as files and as one network: equal to their members one by one."""
 
-import inspect
 import json
 
-import numpy as np
 import pytest
 import torch
 from training_data import classes, replica, trained, values
@@ -67,42 +65,6 @@ def test_members_answer_together_as_each_alone(kind):
         model.predictions(x), torch.stack(alone).mean(0), atol=2e-6, rtol=2e-5
     )
     assert kind_of(model) == f"ensemble of 3 {kind}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["cnn", "resnet", "ft_transformer"])
-def test_onnx_file_of_an_ensemble_answers_at_any_batch(kind):
-    """Members are lifted by `vmap` here, whose rules for pooling fix the batch of a graph."""
-    pytest.importorskip("onnxruntime")
-    from modelscale.export.answers import answers_of
-    from modelscale.export.onnx_file import export_onnx
-    from modelscale.export.runtime import onnx_answers
-
-    sizes = {"cnn": {"channels": (4, 8)}, "resnet": {"width": 4, "blocks": 1, "stages": 2}}
-    data = classes(SHAPES["vector" if kind == "ft_transformer" else "image"])
-    members = members_of(data, [{"kind": kind, **sizes.get(kind, {})}] * 3)
-    model = predictor(members, Mean("classification", equal(3)), data, temperature=1.5)
-    answer = onnx_answers(export_onnx(model))
-    raw = data.x.take(torch.arange(20)).numpy()
-    (name,) = inspect.signature(answers_of(model).forward).parameters
-    wanted = model.predictions(model.preprocessing.module()(torch.from_numpy(raw))).numpy()
-    for size in (1, 2, 3, 17, 20):
-        np.testing.assert_allclose(answer({name: raw[:size]}), wanted[:size], atol=1e-5)
-
-
-def test_graph_of_an_ensemble_takes_any_batch():
-    from modelscale.export.answers import graph_of
-
-    data = classes(SHAPES["image"])
-    members = members_of(data, [{"kind": "cnn", "channels": (4, 8)}] * 3)
-    model = predictor(members, Mean("classification", equal(3)), data)
-    module = graph_of(model).module()
-    raw = data.x.take(torch.arange(20))
-    wanted = model.predictions(model.preprocessing.module()(raw))
-    for size in (1, 2, 19):
-        torch.testing.assert_close(
-            module(images=raw[:size]), wanted[:size], atol=1e-6, rtol=1e-5
-        )
 
 
 def test_members_of_different_shapes_and_losses_keep_their_order():
