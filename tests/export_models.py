@@ -5,12 +5,22 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from modelscale.data.fitting import fit
 from modelscale.data.preprocessing import Preprocessing
 from modelscale.data.raw import Raw, Texts
+from modelscale.data.section import DataSection
+from modelscale.data.vocabulary import Vocabulary
 from modelscale.data.windows import Windows
 from modelscale.losses.base import LossSpec
 from modelscale.models.base import ModelSpec
-from modelscale.training.artifact import Model
+from modelscale.training.artifact import Model, dump_network
+from modelscale.training.combination import Mean
+from modelscale.training.ensemble_artifact import (
+    Blueprint,
+    MemberFiles,
+    dump_ensemble,
+    load_predictor,
+)
 
 CITIES = ("Łódź", 'New "York", NY', "Oslo", " Paris")
 LABELS = ("cat", "dog", "ox")
@@ -33,6 +43,64 @@ def table(rows=40, *, numbers=True, categories=True, seed=0):
         }
     target = Texts(draws.integers(0, 3, rows).astype(np.int32), LABELS)
     return Raw(target, ("animal",), "0" * 64, "table", columns=columns)
+
+
+def stream(rows=24, length=7, symbols=11):
+    """Return windows of a text, which overlap by their first and last symbols."""
+    draws = np.random.default_rng(0)
+    row_L = draws.integers(0, symbols, rows * length + 1).astype(np.int32)
+    windows = np.lib.stride_tricks.sliding_window_view(row_L, length + 1)[::length]
+    names = tuple("abcdefghijklmnopqrstuvwxyz"[:symbols])
+    unit = {"unit": "characters", "lowercase": False, "punctuation": True, "lines": True}
+    return Raw(
+        np.zeros(rows),
+        ("nats",),
+        "0" * 64,
+        "stream",
+        array=windows,
+        vocabulary=symbols,
+        symbols=Vocabulary(**unit, symbols=names),
+    )
+
+
+def recordings(rows=24, seconds=0.5, rate=2000):
+    """Return recordings of different lengths in which words are said."""
+    draws = np.random.default_rng(0)
+    samples = draws.normal(0, 0.2, (rows, int(seconds * rate))).astype(np.float32)
+    for row, end in enumerate(draws.integers(200, samples.shape[1] + 1, rows)):
+        samples[row, end:] = np.nan
+    words = ("one", "two one", "two two two")
+    target = Texts(draws.integers(0, 3, rows).astype(np.int32), words)
+    return Raw(target, ("said",), "0" * 64, "recordings", array=samples, rate=rate)
+
+
+def fitted(raw, kind, loss, **fields):
+    """Return a model of a text or of what is said, its pre-processing learnt of all rows."""
+    spec = ModelSpec.model_validate({"kind": kind, **fields})
+    made = LossSpec.model_validate(loss)
+    section = DataSection.model_validate(
+        {
+            "source": "digits",
+            "audio": {"bands": 8, "step_ms": 20},
+            "transcript": {"unit": "words"},
+        }
+    )
+    preprocessing = fit(raw, made.task, np.arange(len(raw)), spec.encoding, section)
+    inputs = preprocessing.inputs()
+    spec.check(inputs)
+    torch.manual_seed(0)
+    network = spec.build(inputs, made.outputs(preprocessing.outputs))
+    _settle(network, inputs.shape)
+    return Model(
+        spec,
+        network.eval(),
+        made,
+        preprocessing,
+        made.task,
+        inputs,
+        preprocessing.outputs,
+        "0" * 64,
+    )
 
 
 def pair():
@@ -122,6 +190,21 @@ def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
     )
 
 
+def together(raw, kind, count=3, **fields):
+    """Return an ensemble of networks of one kind, each of its own weights."""
+    members = []
+    for number in range(count):
+        model = model_of(raw, kind, **fields)
+        draws = torch.Generator().manual_seed(number)
+        with torch.no_grad():
+            for parameter in model.network.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
+        members.append(MemberFiles(f"m{number}", dump_network(model)))
+    mean = Mean("classification", torch.full((count,), 1 / count))
+    blueprint = Blueprint(mean, 1, 1.5, "classification", len(LABELS))
+    return load_predictor(dump_ensemble(members, blueprint))
+
+
 def _columns(raw):
     numeric, categories = [], []
     if "area" in raw.columns:
@@ -137,7 +220,8 @@ def _columns(raw):
             {"name": "empty", "words": ()},
         ]
         categories = [column for column in categories if column["name"] in raw.columns]
-    return {"numeric": numeric, "categories": categories}
+    items = ("zone",) if set(raw.columns) == {"city", "zone"} else ()
+    return {"numeric": numeric, "categories": categories, "item_columns": items}
 
 
 def _settle(network, shape):

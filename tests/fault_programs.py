@@ -34,6 +34,10 @@ _DIFFERS = {
     "latency_ms",  # measured, not computed
     *("run", "git_commit"),  # its folder's name has the time, and somebody may commit meanwhile
 }
+_IMPORTED = {
+    *("modelscale", "torch", "optuna", "numpy", "scipy"),
+    *("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
+}
 _OWN = {"study.db", ".lock", "timings.jsonl", "MANIFEST.json", "session.json", "trial.json"}
 
 SPEC = """
@@ -143,6 +147,23 @@ def command(verb: str) -> Callable[[Request, Told], object]:
     return getattr(importlib.import_module(f"modelscale.commands.{verb}"), verb)  # type: ignore[no-any-return]
 
 
+def convert_here() -> None:
+    """Let this process convert graphs to ONNX: what is killed is the program, not its child."""
+    from modelscale.export import worker
+    from modelscale.export.child import OPSET, Converter
+
+    def onnx(
+        _: Converter,
+        program: bytes,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        opset: int = OPSET,
+    ) -> bytes:
+        return worker._onnx(program, list(inputs), list(outputs), opset)
+
+    Converter.onnx = onnx  # type: ignore[method-assign]
+
+
 def import_for(run: Callable[[Path], None]) -> None:
     """Import here whatever the program imports, so that no child has to."""
     importlib.import_module("torch._dynamo")  # by far the most of it, else imported twice
@@ -156,7 +177,7 @@ def import_for(run: Callable[[Path], None]) -> None:
         code, output = in_child(body, work)
         assert code == 0, output
         for name in names.read_text().splitlines():
-            if name.partition(".")[0] in {"modelscale", "torch", "optuna", "numpy", "scipy"}:
+            if name.partition(".")[0] in _IMPORTED:
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
     for family in (Spec, Record):

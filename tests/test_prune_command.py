@@ -8,7 +8,8 @@ import pytest
 import torch
 from command_line import cli, run_of
 
-from modelscale.commands.pruning import timing
+from modelscale.commands.pruning import latency_target, timing
+from modelscale.evaluation.macs import count_macs
 from modelscale.models.edits.sparse import Sparse
 from modelscale.runs.checkpoints import read_checkpoint
 from modelscale.runs.find import find_checkpoint
@@ -198,6 +199,51 @@ class TestKinds:
         cohorts = json.loads((run / "cohorts-00-structured.json").read_bytes())["cohorts"]
         assert [sorted(c) for c in sorted(cohorts)] in ([[0, 1], [2, 3]], [[0], [1], [2], [3]])
 
+    def test_sweep_over_methods_has_a_point_of_each_that_can_be_reached(self, folder):
+        words = ("--sweep", "0.6,0.01", "--methods", "low_rank", "--name", "ways")
+        result = cli(folder, "prune", "digits", *words, *QUICK, "--json")
+        assert result.code == 0, result.err
+        assert "0.01-low_rank is left out" in result.err
+        (point,) = result.document["steps"][0]["points"]
+        assert (point["point"], point["runtime"], point["picked"]) == (
+            "0.6-low_rank",
+            "eager",
+            True,
+        )
+        assert point["macs"] <= 0.606 * result.document["before"]["macs"]
+        model = model_at(folder / result.document["run"] / "points" / "0.6-low_rank")
+        assert [edit.own_kind() for edit in model.edits] == ["low_rank"]
+
+    @pytest.mark.slow
+    def test_sweep_over_all_methods_of_a_convolutional_network(
+        self, workshop, tmp_path, monkeypatch
+    ):
+        """Points of cut, thin and separable layers, and each of them and the first in int8."""
+        monkeypatch.delitem(sys.modules, "onnxruntime")
+        pytest.importorskip("onnxruntime")
+        net = "model={kind: cnn, channels: [8, 16], norm: batch}"
+        words = ("--set", net, "--set", "train.epochs=2", "--name", "cnn", "-q")
+        assert cli(tmp_path, "train", workshop / "digits.yaml", *words).code == 0
+        methods = "structured,low_rank,depthwise_separable,int8"
+        words = ("--sweep", "0.5", "--methods", methods, "--set", "prune.allocation=uniform")
+        result = cli(tmp_path, "prune", "cnn", *words, *QUICK, "--json")
+        assert result.code == 0, result.err
+        points = {p["point"]: p for p in result.document["steps"][0]["points"]}
+        plain = ["0.5-activation-uniform", "0.5-low_rank", "depthwise_separable"]
+        assert list(points) == [*plain, "1-int8", *(f"{name}-int8" for name in plain)]
+        for name in plain:
+            small = points[f"{name}-int8"]
+            assert small["runtime"] == "onnxruntime"
+            assert small["macs"] == points[name]["macs"]
+            gap = small["validation_accuracy"] - points[name]["validation_accuracy"]
+            assert abs(gap) < 0.1
+        assert points["1-int8"]["macs"] == result.document["before"]["macs"]
+        assert abs(points["1-int8"]["drop"]) < 0.1
+        assert next(p for p in points.values() if p["picked"])["runtime"] == "eager"
+        page = tmp_path / "sweep.html"
+        assert cli(tmp_path, "report", "cnn-pruned", "-o", page).code == 0
+        assert "depthwise_separable-int8" in page.read_text()
+
     @pytest.mark.slow
     def test_budget_finds_a_smaller_model_within_it(self, folder):
         words = ("--max-drop", "0.1", "--name", "budget", *QUICK, "--set", "prune.align=1")
@@ -299,6 +345,57 @@ class TestEnsembles:
         assert cli(folder, "prune", "both", *words, "-q").code == 78
 
 
+def by_work_and_overhead(overhead):
+    """Return what stands for a clock: a call takes its work and something on top."""
+
+    def timed(calls, example, batches, **_):
+        work = {name: float(count_macs(network, example)) for name, network in calls.items()}
+        whole = max(work.values())
+        ms = {name: overhead + (1 - overhead) * own / whole for name, own in work.items()}
+        return {name: {batch: [own] * 5 for batch in batches} for name, own in ms.items()}
+
+    return timed
+
+
+class TestLatency:
+    SIZES = ("--set", "prune.align=1", "--set", "prune.retrain.epochs=1", "--threads", "1")
+
+    def test_latency_within_reach_is_met(self, folder, monkeypatch):
+        monkeypatch.setattr(latency_target, "timed", by_work_and_overhead(0.5))
+        words = ("--target", "latency=0.7", "--name", "reached", *self.SIZES)
+        result = cli(folder, "prune", "digits", *words, "--json")
+        assert result.code == 0, result.err
+        found = result.document["steps"][0]["latency"]
+        assert found["met"]
+        assert 0.6 < found["reached"] <= 0.7 * 1.03
+        assert "out of reach" not in result.err
+
+    def test_latency_out_of_reach_is_told_first_and_ends_with_3_and_what_comes_nearest(
+        self, folder, monkeypatch
+    ):
+        """Nine tenths of a call are overhead, so that no cut can halve it."""
+        monkeypatch.setattr(latency_target, "timed", by_work_and_overhead(0.9))
+        words = ("--target", "latency=0.5", "--name", "missed", *self.SIZES)
+        result = cli(folder, "prune", "digits", *words, "--json")
+        assert (result.code, result.document["status"]) == (3, "error")
+        (step,) = result.document["steps"]
+        assert not step["latency"]["met"]
+        assert 0.9 < step["latency"]["reached"] < 0.94
+        (message,) = result.document["messages"]
+        assert "latency=0.5 is not met in eager at batch 1" in message
+        early = result.err.index("may be out of reach")
+        assert early < result.err.index("is not met")
+        # No more was cut than what is as fast as the smallest widths.
+        share = result.document["after"]["macs"] / result.document["before"]["macs"]
+        assert 0.1 < share < 0.5
+        assert cli(folder, "evaluate", "missed").code == 0
+        again = cli(folder, "prune", "digits", *words, "--json")
+        assert (again.code, again.document) == (3, result.document)
+        shown = cli(folder, "prune", "digits", *words)
+        assert shown.code == 3
+        assert message in shown.err
+
+
 class TestFaults:
     def test_what_is_impossible_begins_no_run(self, folder):
         for words in (
@@ -328,6 +425,10 @@ class TestFaults:
             (("--set", "data.source=iris"), 65, "is not the data that the model"),
             (("--sweep", "0.5", "--max-drop", "0.1"), 2, "--sweep goes without"),
             (("--sweep", "0.5,2"), 78, "shares are above 0"),
+            (("--methods", "depthwise_separable"), 78, "prune.sweep.methods: the network has"),
+            (("--methods", "low"), 78, "prune.sweep.methods"),
+            (("--methods", "int8"), 69, "pip install"),
+            (("--methods", "low_rank", "--criteria", "random"), 78, "goes with the method"),
             (("--kind", "structured,int8"), 69, "pip install"),
             (("--set", "prune.retrain={lr: 0.1}"), 78, "goes with rewind: none"),
         ],

@@ -92,12 +92,24 @@ def test_what_does_not_fit_is_told(workshop):
     result = cli(workshop, "train", "said.yaml", "--set", "model=ds_cnn")
     assert result.code == 78
     assert "ds_cnn is for classification and regression" in result.err
-    result = cli(workshop, "export", "said", "--to", "onnx")
-    assert result.code == 2
-    assert "not transcription" in result.err
     result = cli(workshop, "ensemble", "said.yaml", "--set", "ensemble={kind: average}")
     assert result.code == 78
     assert "what is written" in result.err
+
+
+@pytest.mark.parametrize("to", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_strings_are_exported_with_their_logits_proved(workshop, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+    words = ("--to", to, "--seconds", "0.01", "--threads", "1")
+    found = document(workshop, "export", "said", *words)
+    measured = document(workshop, "evaluate", "said", "--part", "validation")
+    rate = measured["metrics"]["validation"]["word_error_rate"]["value"]
+    told = found["parity"]["metrics"]["word_error_rate"]
+    assert told["model"] == told["artifact"] == rate
+    assert 0 < found["parity"]["max_scaled_diff"] < 1e-4
+    assert found["inputs"][0]["name"] == "recordings"
+    assert found["output"]["name"] == "logits"
 
 
 @pytest.mark.slow

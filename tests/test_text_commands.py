@@ -100,6 +100,23 @@ def test_book_can_be_profiled_and_reported(workshop):
     assert cli(workshop, "report", "book").code == 0
 
 
+@pytest.mark.parametrize("to", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_book_is_exported_with_its_logits_proved(workshop, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+    words = ("--to", to, "--seconds", "0.01", "--threads", "1")
+    found = document(workshop, "export", "book", *words)
+    measured = document(workshop, "evaluate", "book", "--part", "validation")
+    perplexity = measured["metrics"]["validation"]["perplexity"]["value"]
+    parity = found["parity"]
+    assert parity["metric"] == "perplexity"
+    assert parity["metrics"]["perplexity"]["model"] == pytest.approx(perplexity, rel=1e-6)
+    assert abs(parity["metric_diff"]) < 1e-4
+    assert 0 < parity["max_abs_diff"] < 1e-4
+    assert (found["output"]["name"], found["output"]["shape"]) == ("logits", [8, 30])
+    assert found["inputs"][0]["shorter"]
+
+
 def test_models_of_texts_say_what_they_cannot_learn(workshop):
     result = cli(workshop, "train", "book.yaml", "--set", "model={kind: text_cnn}")
     assert result.code == 78

@@ -136,7 +136,8 @@ def _show(result: Exported, console: Console) -> None:
         for label, entry in parity["metrics"].items()
     ]
     part = document["data"]["part"]
-    console.table([part, "model", "file", "difference", "95 % interval"], rows)
+    if rows:
+        console.table([part, "model", "file", "difference", "95 % interval"], rows)
     console.note(
         f"largest difference of an answer: {numbers.significant(parity['max_abs_diff'], 3)} "
         f"({parity['rows']:,} rows)"

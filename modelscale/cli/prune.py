@@ -42,6 +42,8 @@ _EXAMPLES = """Examples:
 
   modelscale prune runs/digits-mlp --sweep 0.5,0.25,0.125 --criteria activation,random
 
+  modelscale prune runs/digits-cnn --sweep 0.5,0.25 --methods structured,low_rank,int8
+
 The same command again goes on with an interrupted run (exit code 75), or reports a finished
 one. Exit codes: 3 a gate failed, 10 training again diverged, 65 bad checkpoint or other data,
 66 no checkpoint, 69 an extra is missing, 75 interrupted with the state saved, 78 bad target.
@@ -84,6 +86,14 @@ Criteria = Annotated[
     str | None,
     typer.Option("--criteria", metavar="NAME,…", help="Several criteria at once, in a sweep."),
 ]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        metavar="NAME,…",
+        help="Several ways in a sweep: structured, low_rank, depthwise_separable, int8.",
+    ),
+]
 RuntimeOption = Annotated[
     str | None,
     typer.Option("--runtime", help="Where latency is aimed at: eager or onnxruntime."),
@@ -114,6 +124,7 @@ def prune(
     runtime: RuntimeOption = None,
     sweep: SweepOption = None,
     criteria: Criteria = None,
+    methods: Methods = None,
     config: ConfigOption = None,
     set_: Overrides = None,
     runs: RunsRoot = RUNS,
@@ -140,7 +151,7 @@ def prune(
 
         allow(plugin)
         source = open_model(checkpoint, runs, "cpu", threads, console)
-        words = Words(kind, target, max_drop, criterion, runtime, sweep, criteria)
+        words = Words(kind, target, max_drop, criterion, runtime, sweep, criteria, methods)
         asked = prune_request(
             source,
             config,

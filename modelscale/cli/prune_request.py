@@ -32,6 +32,7 @@ class Words:
     runtime: str | None = None
     sweep: str | None = None
     criteria: str | None = None
+    methods: str | None = None
 
 
 def prune_request(
@@ -124,8 +125,8 @@ def _aims(words: Words, prefix: str, held: PruneSpec | None) -> list[str]:
 
 
 def _sweep(words: Words, prefix: str) -> list[str]:
-    """Return the overrides for several sizes and criteria."""
-    if words.sweep is None and words.criteria is None:
+    """Return the overrides for several sizes, criteria and methods."""
+    if words.sweep is None and words.criteria is None and words.methods is None:
         return []
     if words.target is not None or words.max_drop is not None:
         raise UsageError("--sweep goes without --target and --max-drop")
@@ -134,6 +135,8 @@ def _sweep(words: Words, prefix: str) -> list[str]:
         changes.append(f"{prefix}.sweep.macs=[{words.sweep.removeprefix('macs=')}]")
     if words.criteria is not None:
         changes.append(f"{prefix}.sweep.criteria=[{words.criteria}]")
+    if words.methods is not None:
+        changes.append(f"{prefix}.sweep.methods=[{words.methods}]")
     return changes
 
 

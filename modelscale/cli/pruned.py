@@ -59,6 +59,8 @@ def show_pruned(result: Pruned, console: Console) -> None:
         for found in batches.values()
     ]
     (console.note if all(faster) else console.warn)(document["verdict"])
+    for fault in result.faults:
+        console.error(fault)
     console.note(f"{result.run}")
 
 
@@ -95,7 +97,7 @@ def _difference(entry: dict[str, Any]) -> str:
 
 def _show_int8(document: dict[str, Any], console: Console) -> None:
     found = document.get("int8")
-    if not found:
+    if not found or "fault" in found:
         return
     console.data("")
     rows = [

@@ -123,9 +123,12 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
     """
     if request.quantize != "none" and request.to != "onnx":
         raise UsageError("--quantize is for --to onnx, as ONNX Runtime does the arithmetic")
-    if trained.model.task in {"language_model", "pretraining", "transcription"}:
-        what = trained.model.task.replace("_", " ")
-        raise UsageError(f"export is for classification and regression, not {what}")
+    if request.quantize != "none" and trained.model.task == "ranking":
+        raise UsageError("--quantize is judged by a metric, and a ranking's needs whole lists")
+    if trained.model.task == "pretraining":
+        raise UsageError(
+            "export is for models that answer; train one from this (model: {from: …})"
+        )
     metrics = _metrics(trained, request.metric)
     path = request.output or _place(trained, request)
     digest = _digest(trained, request)
@@ -214,8 +217,15 @@ def _files(path: Path) -> list[str]:
 
 
 def _metrics(trained: TrainedModel, name: str | None) -> tuple[MetricSpec, ...]:
-    """Return what is compared, the main metric first."""
+    """Return what is compared, the main metric first; nothing of a ranking.
+
+    Places in lists are not known from the scores of a file's rows alone.
+    """
     task = trained.model.task
+    if task == "ranking":
+        if name is not None:
+            raise UsageError("--metric: a ranking is proved by its scores, not by a metric")
+        return ()
     own = () if trained.experiment is None else trained.experiment.metrics
     wanted: list[MetricSpec] = []
     if name is not None:
@@ -236,10 +246,10 @@ def _parity(
 ) -> Parity:
     from modelscale.export.parity import compare
 
-    both = answered(trained, sample, made.signature, {"file": made.answer(made.data)})
+    both = answered(trained, sample, made.signature, made.answer(made.data))
     experiment = trained.experiment
     section = EvaluateSection() if experiment is None else experiment.evaluate
-    return compare(both.expected, both.found["file"], both.targets, metrics, section)
+    return compare(both.expected, both.found, both.targets, metrics, section, both.logits)
 
 
 def _fault(parity: Parity, request: ExportRequest) -> str | None:
@@ -310,7 +320,7 @@ def _latencies(
     from modelscale.export.signature import signature_of
 
     module = answers_of(trained.model)
-    codes = signature_of(trained.model.preprocessing, text=False)
+    codes = signature_of(trained.model, text=False)
     by_codes = first_values(trained, sample, codes, max(BATCH_SIZES))
     values = first_values(trained, sample, made.signature, max(BATCH_SIZES))
 

@@ -58,13 +58,12 @@ def make_program(trained: TrainedModel) -> Made:
     Raises:
         GateFailed: If it cannot be exported.
     """
-    from modelscale.export.answers import answers_of, example
-    from modelscale.export.program import example_batch, to_bytes, traced
+    from modelscale.export.answers import graph_of
+    from modelscale.export.program import to_bytes
     from modelscale.export.signature import signature_of
 
-    signature = signature_of(trained.model.preprocessing, text=False)
-    examples = example(signature.inputs, example_batch())
-    program = traced(answers_of(trained.model), examples)
+    signature = signature_of(trained.model, text=False)
+    program = graph_of(trained.model)
     return Made(to_bytes(program, _metadata(trained, signature)), signature, "torch-export")
 
 
@@ -79,7 +78,7 @@ def make_executorch(trained: TrainedModel, tell: Listener) -> Made:
     from modelscale.export.signature import signature_of
 
     tell.note("exporting to ExecuTorch")
-    signature = signature_of(trained.model.preprocessing, text=False)
+    signature = signature_of(trained.model, text=False)
     return Made(export_executorch(trained.model), signature, "executorch")
 
 
@@ -99,8 +98,7 @@ def make_onnx(
     from modelscale.export.quantise import quantise_dynamic, quantise_static, scheme_for
     from modelscale.export.signature import signature_of
 
-    preprocessing = trained.model.preprocessing
-    signature = signature_of(preprocessing, text=True)
+    signature = signature_of(trained.model, text=True)
     tell.note("exporting to ONNX")
     core = export_onnx(trained.model)
     opset = opset_of(onnx.load_model_from_string(core))
@@ -110,7 +108,7 @@ def make_onnx(
     scheme = scheme_for(core) if quantize == "int8" else quantize.removeprefix("int8-")
     tell.note(f"quantising to int8, {scheme}")
     if scheme == "static":
-        by_codes = signature_of(preprocessing, text=False)
+        by_codes = signature_of(trained.model, text=False)
         core = quantise_static(core, calibration(trained, sample, by_codes))
     else:
         core = quantise_dynamic(core)
@@ -133,7 +131,7 @@ def _metadata(
 ) -> dict[str, Any]:
     """Return what a file says of itself."""
     model = trained.model
-    symbols = model.preprocessing.symbols
+    symbols = model.preprocessing.symbols or model.preprocessing.transcript
     return {
         "format": METADATA_FORMAT,
         "modelscale": __version__,

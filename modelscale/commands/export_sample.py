@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modelscale.data.raw import Raw
+    from modelscale.export.parity import Gap
     from modelscale.export.runtime import Answer
     from modelscale.export.signature import Signature
 
@@ -45,17 +46,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model and files answered to the same examples.
+    """What a model and a file answered to the same examples.
 
     Attributes:
-        expected: (N, C) probabilities or (N, T) values of the model.
-        found: The same of each file, by its name.
+        expected: (N, C) probabilities or (N, T) values of the model, as metrics take them.
+        found: The same of the file.
         targets: (N,) classes, or (N, T) values in the data's units.
+        logits: How far the file's logits are off; None where it gives the answers themselves.
     """
 
     expected: Tensor
-    found: Mapping[str, Tensor]
+    found: Tensor
     targets: Tensor
+    logits: Gap | None
 
 
 def sample_of(trained: TrainedModel, data: str | None, *, accept_change: bool) -> Sample:
@@ -83,47 +86,64 @@ def sample_of(trained: TrainedModel, data: str | None, *, accept_change: bool) -
 
 
 def answered(
-    trained: TrainedModel, sample: Sample, signature: Signature, files: Mapping[str, Answer]
+    trained: TrainedModel, sample: Sample, signature: Signature, answer: Answer
 ) -> Answered:
-    """Return the answers of a model and of files, which get the user's values.
+    """Return the answers of a model and of a file, which gets the user's values.
 
     Args:
         trained: The model.
         sample: The examples.
-        signature: What the files take.
-        files: Functions that answer as the files do, by name.
+        signature: What the file takes.
+        answer: Answers as the file does.
     """
     import torch
 
     from modelscale.commands.own_data import rows_of
+    from modelscale.export.parity import Gap, gap_of_logits
+    from modelscale.export.reading import expected_outputs, gives_logits, read
     from modelscale.export.signature import user_values
 
     model, preprocessing = trained.model, trained.model.preprocessing
     module = preprocessing.module()
-    expected, targets = [], []
-    found: dict[str, list[Tensor]] = {name: [] for name in files}
-    for rows in _pieces(trained, sample.rows):
+    expected, found, targets = [], [], []
+    logits = Gap(0.0, 0.0) if gives_logits(model.task) else None
+    for rows in _pieces(trained, sample.rows, signature):
         raw = rows_of(sample.raw, rows)
         with torch.no_grad():
             x = module(torch.from_numpy(preprocessing.encode(raw)))
         expected.append(model.predictions(x))
         targets.append(preprocessing.encode_target(raw))
         values = user_values(preprocessing, raw, signature, 0, len(raw))
-        for name, answer in files.items():
-            found[name].append(torch.from_numpy(answer(values).copy()))
-    y = torch.cat(targets)
-    return Answered(
-        torch.cat(expected),
-        {name: torch.cat(pieces) for name, pieces in found.items()},
-        y if model.task == "classification" else preprocessing.inverse_target(y),
-    )
+        outputs = torch.from_numpy(answer(values).copy())
+        found.append(read(model, outputs, x))
+        if logits is not None:
+            with torch.no_grad():
+                logits = logits.or_larger(gap_of_logits(expected_outputs(model, x), outputs))
+    y = _joined(targets)
+    if model.task != "classification":
+        y = preprocessing.inverse_target(y)
+    return Answered(torch.cat(expected), torch.cat(found), y, logits)
 
 
-def _pieces(trained: TrainedModel, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Return all rows; those of what is said are padded with zeros to the longest."""
+    import torch
+    from torch.nn import functional as F
+
+    if pieces[0].dim() == 1:
+        return torch.cat(pieces)
+    width = max(piece.shape[1] for piece in pieces)
+    return torch.cat([F.pad(piece, (0, width - piece.shape[1])) for piece in pieces])
+
+
+def _pieces(
+    trained: TrainedModel, rows: NDArray[np.int64], signature: Signature
+) -> Iterator[NDArray[np.int64]]:
     from modelscale.commands.measuring import EXAMPLES_AT_ONCE
 
     model = trained.model
-    width = max(prod(model.inputs.shape), prod(model.preprocessing.shape), 1)
+    shapes = (model.inputs.shape, model.preprocessing.shape, signature.output.shape)
+    width = max(1, *map(prod, shapes))
     step = max(1, min(EXAMPLES_AT_ONCE, VALUES_AT_ONCE // width))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]

@@ -45,12 +45,24 @@ class Pruned:
 
     @property
     def exit_code(self) -> int:
-        """3 where eight bits lose more than they may, so that their file is not kept."""
-        return _GATE_FAILED if "fault" in self.document.get("int8", {}) else 0
+        """3 where eight bits lose more than they may, or a latency was not met."""
+        return _GATE_FAILED if self.faults else 0
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What was asked for and is not there, a line each."""
+        timed = [step["latency"] for step in self.document["steps"] if "latency" in step]
+        missed = [found["text"] for found in timed if not found["met"]]
+        fault = self.document.get("int8", {}).get("fault")
+        return tuple(missed if fault is None else [*missed, fault])
 
     def to_json(self) -> dict[str, Any]:
         """Return the document."""
-        return {"run": str(self.run), "status": "done", **self.document}
+        told = {"run": str(self.run), "status": "done", **self.document}
+        if not self.faults:
+            return told
+        failed = {"exit_code": self.exit_code, "messages": list(self.faults)}
+        return {**told, "status": "error", **failed}
 
 
 def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
@@ -101,8 +113,9 @@ def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
             document = _made(bench, section, source, several=several)
         finally:
             shop.close()
-        run.finish("done", document)
-        return Pruned(run.path, document)
+        pruned = Pruned(run.path, document)
+        run.finish("done", document, pruned.exit_code)
+        return pruned
 
 
 def _reported(run: RunFolder) -> Pruned:
@@ -138,8 +151,7 @@ def _check_steps(assembly: Assembly, model: Model, section: PruneSpec) -> None:
     if was_sparse and any(not isinstance(step, (Sparse, Int8)) for step in steps):
         raise assembly.fault("prune", "a sparse model can only become sparser, or int8")
     needs_onnx = any(
-        isinstance(step, Int8)
-        or (isinstance(step, Structured) and step.runtime == "onnxruntime" and _by_time(step))
+        isinstance(step, Int8) or (isinstance(step, Structured) and _in_onnx(step))
         for step in steps
     )
     if needs_onnx:
@@ -148,8 +160,12 @@ def _check_steps(assembly: Assembly, model: Model, section: PruneSpec) -> None:
         check_onnx()
 
 
-def _by_time(step: Structured) -> bool:
-    return step.target is not None and step.target.measure == "latency"
+def _in_onnx(step: Structured) -> bool:
+    """Return whether a step cannot do without ONNX Runtime."""
+    if step.sweep is not None:
+        return "int8" in step.sweep.methods
+    by_time = step.target is not None and step.target.measure == "latency"
+    return by_time and step.runtime == "onnxruntime"
 
 
 def _made(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  # loaded by functions that export alone
 from torch import Tensor, nn  # noqa: TID253
 
+from modelscale.export.program import example_batch, traced
+from modelscale.export.reading import Answering, outputs_of
 from modelscale.export.signature import (
     CATEGORIES,
     NUMBERS,
@@ -17,27 +20,7 @@ from modelscale.export.signature import (
 )
 
 if TYPE_CHECKING:
-    from modelscale.data.preprocessing import Preprocessing
-    from modelscale.tensors import Task
-
-
-class Answering(Protocol):
-    """What can be exported: a single model, or several as one."""
-
-    @property
-    def network(self) -> nn.Module:
-        """Everything that has parameters, in evaluation mode and on the CPU."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What turns the user's values into the network's inputs."""
-
-    @property
-    def task(self) -> Task:
-        """What was learnt."""
-
-    def predictions(self, x: Tensor) -> Tensor:
-        """Return answers in the user's units for pre-processed x: (N, *inputs.shape)."""
+    from torch.export import ExportedProgram
 
 
 class Answers(nn.Module):
@@ -50,11 +33,11 @@ class Answers(nn.Module):
         super().__init__()
         self.inputs = model.preprocessing.module()
         self.network = model.network
-        self._predictions = model.predictions
+        self._outputs = partial(outputs_of, model)
 
     def answer(self, raw: Tensor) -> Tensor:
         """Return the answers for rows as `Preprocessing.encode` gives them."""
-        return self._predictions(self.inputs(raw.float()))
+        return self._outputs(self.inputs(raw.float()))
 
 
 class _OfTable(Answers):
@@ -112,9 +95,9 @@ _BY_INPUTS: dict[tuple[str, ...], type[Answers]] = {
 def answers_of(model: Answering) -> Answers:
     """Return a model with its pre-processing inside; categories are codes.
 
-    Its `forward` takes the inputs of `signature_of(model.preprocessing, text=False)` by name.
+    Its `forward` takes the inputs of `signature_of(model, text=False)` by name.
     """
-    ports = signature_of(model.preprocessing, text=False).inputs
+    ports = signature_of(model, text=False).inputs
     return _BY_INPUTS[tuple(port.name for port in ports)](model).eval()
 
 
@@ -124,3 +107,24 @@ def example(ports: tuple[Port, ...], batch: int) -> dict[str, Tensor]:
         port.name: torch.zeros((batch, *port.shape), dtype=getattr(torch, port.dtype))
         for port in ports
     }
+
+
+def graph_of(model: Answering, most: int | None = None) -> ExportedProgram:
+    """Return the graph of a model with its pre-processing, of a free batch.
+
+    Args:
+        model: On the CPU, in evaluation mode.
+        most: Rows of the largest batch that will ever be used, and of the example, by which
+            some runtimes plan their memory; inputs are by position then. None for any, and
+            inputs by name.
+
+    Raises:
+        GateFailed: If there is none; the message says why.
+    """
+    ports = signature_of(model, text=False).inputs
+    longest = ports[0].shape[0] if ports[0].shorter else None
+    examples = example(ports, example_batch() if most is None else most)
+    module = answers_of(model)
+    if most is None:
+        return traced(module, examples, longest=longest)
+    return traced(module, tuple(examples.values()), most, longest)

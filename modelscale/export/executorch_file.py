@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from modelscale.errors import missing_extra
 from modelscale.export.child import Converter
-from modelscale.export.program import to_bytes, traced
+from modelscale.export.program import to_bytes
 
 if TYPE_CHECKING:
-    from modelscale.export.answers import Answering
+    from modelscale.export.reading import Answering
 
 LARGEST_BATCH = 128
 """Memory for intermediate values is planned when the program is made, for this many rows."""
@@ -41,15 +41,12 @@ def export_executorch(model: Answering, converter: Converter | None = None) -> b
         GateFailed: If the model cannot be exported.
         Unavailable: If the package is missing.
     """
-    from modelscale.export.answers import answers_of, example
-    from modelscale.export.signature import signature_of
+    from modelscale.export.answers import graph_of
 
     check_executorch()
-    ports = signature_of(model.preprocessing, text=False).inputs
     # With a small example ExecuTorch plans too little memory for convolutions, whatever the
     # largest size is said to be.
-    examples = tuple(example(ports, LARGEST_BATCH).values())
-    program = to_bytes(traced(answers_of(model), examples, LARGEST_BATCH))
+    program = to_bytes(graph_of(model, LARGEST_BATCH))
     with ExitStack() as stack:
         running = stack.enter_context(Converter()) if converter is None else converter
         return running.executorch(program)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
-    from modelscale.export.answers import Answering
+    from modelscale.export.reading import Answering
 
 METADATA_KEY = "modelscale"
 BATCH = "batch"
 """Name of the free size of inputs and outputs."""
+LENGTH = "length"
+"""Name of the second one, where texts may be shorter."""
 LARGEST_BYTES = 2_000_000_000
 """A little less than one protocol buffer can be; ONNX beyond it needs more than one file."""
 _CODES = "categories.codes"
@@ -55,14 +57,12 @@ def export_onnx(model: Answering, converter: Converter | None = None) -> bytes:
         GateFailed: If the model cannot be exported.
         Unavailable: If a package is missing.
     """
-    from modelscale.export.answers import answers_of, example
+    from modelscale.export.answers import graph_of
     from modelscale.export.signature import signature_of
 
-    signature = signature_of(model.preprocessing, text=False)
-    module = answers_of(model)
-    examples = example(signature.inputs, example_batch())
+    signature = signature_of(model, text=False)
     inputs = [port.name for port in signature.inputs]
-    program = to_bytes(traced(module, examples))
+    program = to_bytes(graph_of(model))
     return _converted(program, inputs, [signature.output.name], converter)
 
 
@@ -117,8 +117,11 @@ def completed(data: bytes, signature: Signature, metadata: Mapping[str, Any]) ->
             _look_up(model, port)
     model.producer_name, model.producer_version = "modelscale", __version__
     model.graph.name = "modelscale"
+    shorter = {port.name for port in (*signature.inputs, signature.output) if port.shorter}
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
+        if value.name in shorter:
+            value.type.tensor_type.shape.dim[1].dim_param = LENGTH
     del model.graph.value_info[:]  # sizes in terms of the name that the batch had
     del model.metadata_props[:]
     # Names of nodes in the graph that torch traced: large, and of no use to a reader.

@@ -21,6 +21,7 @@ def traced(
     module: nn.Module,
     examples: tuple[Tensor, ...] | Mapping[str, Tensor],
     most: int | None = None,
+    longest: int | None = None,
 ) -> ExportedProgram:
     """Return the graph of a module's forward pass with a free batch size.
 
@@ -29,6 +30,7 @@ def traced(
         examples: Its inputs, the batch first and larger than 1. Given by name, the graph
             wants them by name too.
         most: The largest batch that will ever be used; None for any.
+        longest: The most positions, where their number, after the batch, is free as well.
 
     Raises:
         GateFailed: If the module has no such graph; the message says why.
@@ -38,6 +40,8 @@ def traced(
     from modelscale.models.modules.exported import quietly
 
     free = {0: torch.export.Dim("batch", max=most)}
+    if longest is not None:
+        free[1] = torch.export.Dim("length", max=longest)
     named = dict(examples) if isinstance(examples, Mapping) else {}
     placed = () if isinstance(examples, Mapping) else examples
     try:

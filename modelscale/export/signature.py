@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.data.raw import Raw
+    from modelscale.export.reading import Answering
 
 DType = Literal["float32", "int64", "uint8", "string"]
 CATEGORIES = "categories"
@@ -22,6 +23,7 @@ PRESENT = "is a step"
 RECORDINGS = "recordings"
 PROBABILITIES = "probabilities"
 VALUES = "values"
+LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Port:
             of the channels, the last of which is 1 at each step and 0 in padding.
         words: For category codes, the words of each column: word i has code i + 1, and 0 is
             for a missing or any other one.
+        shorter: Whether a call may have fewer than `shape[0]` positions.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Port:
     shape: tuple[int, ...]
     columns: tuple[str, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
+    shorter: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ class Signature:
             categories as texts or codes, images as bytes where the training images were,
             long texts as numbers of their symbols, recordings as samples of the model's rate
             (full scale being 1, NaN behind the end).
-        output: Class probabilities, or target values in the units of the data.
+        output: Class probabilities, or target values in the units of the data; of a language
+            model the logits of what follows each position, of what is said those of each
+            frame, by the numbers of the symbols.
     """
 
     inputs: tuple[Port, ...]
@@ -65,19 +71,47 @@ class Signature:
         return asdict(self)
 
 
-def signature_of(preprocessing: Preprocessing, *, text: bool) -> Signature:
+def signature_of(model: Answering, *, text: bool) -> Signature:
     """Return what an exported model takes and gives.
 
     Args:
-        preprocessing: The model's.
+        model: On the CPU.
         text: Whether the format can take categories as texts; otherwise they are codes.
     """
+    preprocessing = model.preprocessing
+    if model.task == "language_model":
+        return _of_stream(preprocessing)
+    inputs = _inputs(preprocessing, text=text)
+    if model.task == "transcription":
+        return Signature(inputs, Port(LOGITS, "float32", _frames(model)))
     if preprocessing.task == "classification":
         names, output = preprocessing.labels, PROBABILITIES
     else:
         names, output = preprocessing.target_names, VALUES
-    answer = Port(output, "float32", (len(names),), names)
-    return Signature(_inputs(preprocessing, text=text), answer)
+    return Signature(inputs, Port(output, "float32", (len(names),), names))
+
+
+def _of_stream(preprocessing: Preprocessing) -> Signature:
+    """Return the signature of what predicts each next symbol of a text."""
+    vocabulary = preprocessing.inputs().vocabulary
+    assert vocabulary is not None
+    positions = preprocessing.shape[0] - 1  # the last symbol of a window is only predicted
+    free = positions > 1
+    return Signature(
+        (Port("tokens", "int64", (positions,), shorter=free),),
+        Port(LOGITS, "float32", (positions, vocabulary), shorter=free),
+    )
+
+
+def _frames(model: Answering) -> tuple[int, ...]:
+    """Return the shape (frames, symbols) of what a network writes."""
+    import torch
+
+    with torch.no_grad():
+        outputs: torch.Tensor = model.network(
+            torch.zeros(1, *model.preprocessing.inputs().shape)
+        )
+    return tuple(outputs.shape[1:])
 
 
 def _inputs(preprocessing: Preprocessing, *, text: bool) -> tuple[Port, ...]:
@@ -123,6 +157,8 @@ def user_values(
     import numpy as np
 
     encoded = preprocessing.encode(raw, start, stop)  # checks them
+    if preprocessing.task == "language_model":
+        encoded = encoded[:, :-1]
     numbers = len(preprocessing.numeric)
     values: dict[str, NDArray[Any]] = {}
     for port in signature.inputs:

@@ -12,6 +12,7 @@ from modelscale.spec.quantities import Bytes, Count
 
 Measure = Literal["macs", "parameters", "bytes", "latency"]
 Runtime = Literal["eager", "onnxruntime"]
+Method = Literal["structured", "low_rank", "depthwise_separable", "int8"]
 
 
 class Target(Spec):
@@ -92,6 +93,11 @@ class Sweep(Spec):
     criteria: tuple[CriterionSpec, ...] = ()
     """What decides which units go, each in its turn; `criterion` alone when left out."""
 
+    methods: tuple[Method, ...] = Field(("structured",), min_length=1)
+    """Ways to make it smaller: `structured` by each criterion and `low_rank`, both to each of
+    `macs`; `depthwise_separable`, which has one size; and `int8`, which computes the model and
+    every other point with eight bits as well, in ONNX Runtime (an extra)."""
+
     within: float = Field(0.01, ge=0)
     """The pick is the point of fewest MACs that loses no more of the first metric than this on
     the validation part; the one that loses least where none does."""
@@ -100,4 +106,6 @@ class Sweep(Spec):
     def _shares(self) -> Self:
         if any(not 0 < share <= 1 for share in self.macs):
             raise ValueError("macs: shares are above 0 and at most 1")
+        if self.criteria and "structured" not in self.methods:
+            raise ValueError("'criteria' goes with the method structured")
         return self

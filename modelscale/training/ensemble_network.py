@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,14 +59,20 @@ class Stack(nn.Module):
         if self._packed is not None:
             return self._packed.outputs(leaves, {}, x.expand(len(self), *x.shape))
         buffers = {name: getattr(self, own) for name, own in self._buffer_names.items()}
-        if len(self) == 1:
-            first = {name: leaf[0] for name, leaf in leaves.items()}
-            return self._one(first, {n: b[0] for n, b in buffers.items()}, x)[None]
+        if len(self) == 1 or torch.compiler.is_compiling():
+            # `vmap` writes sizes of the example batch into an exported graph (pooling does),
+            # and makes of convolutions what runtimes have no kernels for.
+            each = [self._one(_of(leaves, k), _of(buffers, k), x) for k in range(len(self))]
+            return torch.stack(each)
         lift = vmap(self._one, in_dims=(0, 0, None))
         return torch.as_tensor(lift(leaves, buffers, x))
 
     def _one(self, leaves: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
         return torch.as_tensor(functional_call(self._skeleton[0], (leaves, buffers), (x,)))
+
+
+def _of(stacked: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+    return {name: tensor_K[member] for name, tensor_K in stacked.items()}
 
 
 class EnsembleNetwork(nn.Module):

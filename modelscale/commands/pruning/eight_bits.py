@@ -103,7 +103,7 @@ def _calls(bench: Bench, model: Model, scheme: str) -> dict[str, Call]:
 
     plain = export_network(model.network, bench.example)
     small = (
-        quantise_static(plain, _calibration(bench))
+        quantise_static(plain, calibration(bench))
         if scheme == "int8-static"
         else quantise_dynamic(plain)
     )
@@ -114,7 +114,8 @@ def _calls(bench: Bench, model: Model, scheme: str) -> dict[str, Call]:
     }
 
 
-def _calibration(bench: Bench) -> Iterator[dict[str, Any]]:
+def calibration(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield batches of training rows, pre-processed, as a bare network takes them."""
     for x, _ in bench.batches[:2]:
         for some in x.split(_CALIBRATION_BATCH):
             yield {"x": some.numpy()}

@@ -44,7 +44,11 @@ def check_possible(
     if isinstance(first, Sparse):
         _check_weights(assembly, model)
     if isinstance(first, Structured):
-        _check_units(assembly, model, data, first, units)
+        methods = ("structured",) if first.sweep is None else first.sweep.methods
+        if "structured" in methods:
+            _check_units(assembly, model, data, first, units)
+        if "depthwise_separable" in methods:
+            _check_convolutions(assembly, model)
 
 
 def nothing_to_cut(assembly: Assembly, declined: tuple[Declined, ...]) -> SpecError:
@@ -61,6 +65,14 @@ def _check_rows(assembly: Assembly, data: Prepared, step: PruneSpec) -> None:
             raise assembly.fault(
                 f"prune.{name}", "needs a validation part; give `data.split.validation`"
             )
+
+
+def _check_convolutions(assembly: Assembly, model: Model) -> None:
+    from modelscale.commands.pruning.rewriting import NOTHING_TO_SEPARATE, separable_layers
+    from modelscale.pruning.kinds.depthwise_separable import DepthwiseSeparable
+
+    if not separable_layers(model.network, DepthwiseSeparable().least_channels):
+        raise assembly.fault("prune.sweep.methods", NOTHING_TO_SEPARATE)
 
 
 def _check_weights(assembly: Assembly, model: Model) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscale.commands.pruning.bench import Bench, Retrained
 from modelscale.pruning.kinds.depthwise_separable import DepthwiseSeparable
@@ -12,10 +12,27 @@ from modelscale.pruning.kinds.low_rank import LowRank
 from modelscale.pruning.section import Retrain, Target
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from modelscale.models.edits.base import EditSpec
     from modelscale.training.artifact import Model
 
 _TOLERANCE = 1.01
+NOTHING_TO_SEPARATE = (
+    "the network has no dense convolution with a kernel of more than one pixel"
+)
+
+
+class Rewritten(NamedTuple):
+    """A model with cheaper layers that is not trained yet.
+
+    Attributes:
+        model: On the CPU.
+        facts: What was replaced, for the document.
+    """
+
+    model: Model
+    facts: dict[str, Any]
 
 
 def factorise(bench: Bench, label: str, model: Model, section: LowRank) -> Retrained:
@@ -24,6 +41,11 @@ def factorise(bench: Bench, label: str, model: Model, section: LowRank) -> Retra
     Raises:
         SpecError: If no layer gets cheaper by it, or the target cannot be met.
     """
+    return _trained(bench, label, factorised(bench, model, section), section.retrain)
+
+
+def factorised(bench: Bench, model: Model, section: LowRank) -> Rewritten:
+    """Return a model with layers of lower rank; errors are those of `factorise`."""
     from modelscale.models.edits.low_rank import Factored
     from modelscale.models.edits.low_rank import LowRank as Edit
 
@@ -31,9 +53,7 @@ def factorise(bench: Bench, label: str, model: Model, section: LowRank) -> Retra
     if not ranks:
         raise bench.shop.assembly.fault("prune", "no layer gets cheaper by a lower rank")
     factored = tuple(Factored(layer=layer, rank=rank) for layer, rank in ranks.items())
-    return _rewritten(
-        bench, label, model, Edit(factored=factored), section.retrain, {"ranks": ranks}
-    )
+    return _rewritten(bench, model, Edit(factored=factored), {"ranks": ranks})
 
 
 def _ranks(bench: Bench, model: Model, section: LowRank) -> dict[str, int]:
@@ -76,34 +96,34 @@ def separate(bench: Bench, label: str, model: Model, section: DepthwiseSeparable
     Raises:
         SpecError: If there is no convolution that could be separated.
     """
-    from torch import nn
+    return _trained(bench, label, separated(bench, model, section), section.retrain)
 
+
+def separated(bench: Bench, model: Model, section: DepthwiseSeparable) -> Rewritten:
+    """Return a model with separated convolutions; errors are those of `separate`."""
     from modelscale.models.edits.separable import Separable
 
-    layers = tuple(
+    layers = separable_layers(model.network, section.least_channels)
+    if not layers:
+        raise bench.shop.assembly.fault("prune", NOTHING_TO_SEPARATE)
+    return _rewritten(bench, model, Separable(layers=layers), {"layers": list(layers)})
+
+
+def separable_layers(network: nn.Module, least_channels: int) -> tuple[str, ...]:
+    """Return the names of the dense convolutions of more than one pixel."""
+    from torch import nn
+
+    return tuple(
         path
-        for path, layer in model.network.named_modules()
+        for path, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d)
         and layer.groups == 1
-        and layer.in_channels >= section.least_channels
+        and layer.in_channels >= least_channels
         and max(layer.kernel_size) > 1
     )
-    if not layers:
-        raise bench.shop.assembly.fault(
-            "prune", "the network has no dense convolution with a kernel of more than one pixel"
-        )
-    edit = Separable(layers=layers)
-    return _rewritten(bench, label, model, edit, section.retrain, {"layers": list(layers)})
 
 
-def _rewritten(
-    bench: Bench,
-    label: str,
-    model: Model,
-    edit: EditSpec,
-    how: Retrain,
-    facts: dict[str, Any],
-) -> Retrained:
+def _rewritten(bench: Bench, model: Model, edit: EditSpec, facts: dict[str, Any]) -> Rewritten:
     from modelscale.pruning.calibration import recalibrate
 
     network = edit.apply(copy.deepcopy(model.network))
@@ -112,5 +132,9 @@ def _rewritten(
     if bench.has_validation:
         value = bench.score(start)
         facts["untrained"] = value if bench.metric.direction == "maximize" else -value
-    trained = bench.retrain(label, start, how)
-    return Retrained(trained.model, trained.step, facts | {"retrain": trained.facts})
+    return Rewritten(start, facts)
+
+
+def _trained(bench: Bench, label: str, made: Rewritten, how: Retrain) -> Retrained:
+    trained = bench.retrain(label, made.model, how)
+    return Retrained(trained.model, trained.step, made.facts | {"retrain": trained.facts})

@@ -87,6 +87,13 @@ def chosen(
     widths = [facts["units"] for _, facts in starts.values()]
     if widths[0] == widths[1] or not bench.has_validation:
         return starts["global"]
+    reached = {
+        name: facts["latency"] for name, (_, facts) in starts.items() if "latency" in facts
+    }
+    if not all(found["met"] for found in reached.values()):  # the accuracy has no say
+        return starts[
+            min(names, key=lambda name: (not reached[name]["met"], reached[name]["reached"]))
+        ]
     epochs = bench.epochs(section.retrain)
     trial = min(epochs, max(1, round(TRIAL_SHARE * epochs)))
     scores = {
@@ -118,13 +125,20 @@ def start_of(
     if found is not None:
         return found
     units = units_of(bench, model, section)
-    counts = _counts(bench, model, units, section, target, allocation)
-    start = cut_model(bench, model, units, counts)
-    facts = facts_of(bench, start, units, counts) | {
+    facts: dict[str, Any] = {
         "criterion": section.criterion.own_kind(),
         "allocation": allocation,
         "target": target.model_dump(exclude_none=True),
     }
+    if target.measure == "latency":
+        from modelscale.commands.pruning.latency_target import counts_for_latency
+
+        reached = counts_for_latency(bench, model, units, section, target, allocation)
+        counts, facts = reached.counts, facts | {"latency": reached.facts}
+    else:
+        counts = _counts(bench, model, units, target, allocation)
+    start = cut_model(bench, model, units, counts)
+    facts |= facts_of(bench, start, units, counts)
     bench.keep(name, start, facts)
     return start, facts
 
@@ -201,21 +215,16 @@ def _counts(
     bench: Bench,
     model: Model,
     units: Units,
-    section: Structured,
     target: Target,
     allocation: Allocation,
 ) -> Counts:
-    """Return how many units of each group meet a target.
+    """Return how many units of each group meet a target that can be counted.
 
     Raises:
         SpecError: If no cut does.
     """
     from modelscale.pruning.allocation import shrink
 
-    if target.measure == "latency":
-        from modelscale.commands.pruning.latency_target import counts_for_latency
-
-        return counts_for_latency(bench, model, units, section, target, allocation)
     before = measured(model.network, bench.example, target)
     bound = TOLERANCE * target.bound(before)
     aimed = bound

@@ -5,20 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.pruning import facts
 from modelscale.commands.pruning.bench import Bench, Retrained, begin_with
-from modelscale.commands.pruning.structured import start_of
+from modelscale.commands.pruning.sweep_eight_bits import Priced, in_eight_bits
+from modelscale.commands.pruning.sweep_points import Point, points_of
 from modelscale.commands.pruning.timing import speedup, timed
 from modelscale.pruning.kinds.structured import Structured
-from modelscale.pruning.section import Sweep, Target
+from modelscale.pruning.section import Sweep
 
 if TYPE_CHECKING:
     from modelscale.models.edits.base import EditSpec
-    from modelscale.pruning.allocation import Allocation
     from modelscale.training.artifact import Model
     from modelscale.training.replica import Replica
     from modelscale.training.session import Session
@@ -29,27 +29,13 @@ PLOT = "plots/pareto.svg"
 _WIDTH = 760
 
 
-@dataclass(frozen=True)
-class Point:
-    """One size in one way.
-
-    Attributes:
-        label: Its name.
-        start: The cut model, before training.
-        facts: How it was cut.
-    """
-
-    label: str
-    start: Model
-    facts: dict[str, Any]
-
-
 def swept(
     bench: Bench, label: str, model: Model, section: Structured, sweep: Sweep
 ) -> Retrained:
     """Cut and train a model at every point of a sweep; return the picked one.
 
-    Every point is kept in `points/<label>`, and the table of all in `points.csv`.
+    Every point is kept in `points/<label>`, and the table of all in `points.csv`. Networks of
+    eight bits are measured and stand in the table, but are not picked: they are no checkpoints.
 
     Raises:
         SpecError: If there is no validation part to pick by, or a point cannot be reached.
@@ -58,10 +44,14 @@ def swept(
         raise bench.shop.assembly.fault(
             "prune.sweep", "needs a validation part; give `data.split.validation`"
         )
-    points = _points(bench, label, model, section, sweep)
+    points = points_of(bench, label, model, section, sweep)
     trained = _trained(bench, label, points, section)
-    rows = _rows(bench, points, trained)
-    chosen = _pick(rows, sweep)
+    models = {p.label: t.model for p, t in zip(points, trained, strict=True)}
+    priced = {name: Priced(made, made.network) for name, made in models.items()}
+    if "int8" in sweep.methods:
+        priced |= in_eight_bits(bench, {"1": model, **models})
+    rows = _rows(bench, priced)
+    chosen = _pick(rows[: len(points)], sweep)
     for number, row in enumerate(rows):
         row["picked"] = number == chosen
     bench.shop.run.write(TABLE, _csv(rows))
@@ -73,29 +63,6 @@ def swept(
         points[chosen].facts
         | {"retrain": picked.facts, "picked": points[chosen].label, "points": rows},
     )
-
-
-def _points(
-    bench: Bench, label: str, model: Model, section: Structured, sweep: Sweep
-) -> list[Point]:
-    both: tuple[Allocation, ...] = ("global", "uniform")
-    ways: tuple[Allocation, ...] = (
-        both if section.allocation == "auto" else (section.allocation,)
-    )
-    points = []
-    for share in sweep.macs:
-        for criterion in sweep.criteria or (section.criterion,):
-            own = section.model_copy(update={"criterion": criterion})
-            seen: list[dict[str, Any]] = []
-            for way in ways:
-                name = f"{share:g}-{criterion.own_kind()}-{way}"
-                start, found = start_of(
-                    bench, f"{label}-{name}", model, own, Target(macs=share), way
-                )
-                if found["units"] not in seen:  # both ways may keep the same units
-                    points.append(Point(name, start, found))
-                seen.append(found["units"])
-    return points
 
 
 def _trained(
@@ -189,25 +156,27 @@ def _begin(session: Session, students: list[Replica], points: list[Point]) -> No
         trainer.average_KP = theta_KP.clone()
 
 
-def _rows(bench: Bench, points: list[Point], trained: list[Retrained]) -> list[dict[str, Any]]:
+def _rows(bench: Bench, priced: dict[str, Priced]) -> list[dict[str, Any]]:
     """Return what each point is worth and costs, and whether another one beats it."""
-    times = _times(bench, points, trained)
+    times = _times(bench, priced)
     label = bench.metric.label()
     rows = []
-    for point, found in zip(points, trained, strict=True):
-        measured = facts.measured(bench, found.model)
-        size = facts.size_of(found.model)
+    for name, entry in priced.items():
+        size, answering = facts.size_of(entry.model), entry.answering()
+        if entry.bytes is not None:
+            size["bytes"] = entry.bytes
         row: dict[str, Any] = {
-            "point": point.label,
+            "point": name,
             **{k: size[k] for k in ("macs", "parameters", "bytes")},
-            "ms_1": times[point.label]["1"]["ms"],
-            "ms_128": times[point.label]["128"]["ms"],
-            "speedup_1": times[point.label]["1"]["value"],
-            "speedup_128": times[point.label]["128"]["value"],
-            "drop": bench.drop(found.model),
+            "runtime": entry.runtime,
+            "ms_1": times[name]["1"]["ms"],
+            "ms_128": times[name]["128"]["ms"],
+            "speedup_1": times[name]["1"]["value"],
+            "speedup_128": times[name]["128"]["value"],
+            "drop": bench.drop(answering),
         }
-        for part, entry in measured.items():
-            interval = entry.evaluation.to_json()["metrics"][label]
+        for part, found in facts.measured(bench, answering).items():
+            interval = found.evaluation.to_json()["metrics"][label]
             row |= {f"{part}_{label}{k}": interval[v] for k, v in _ENDS.items()}
         rows.append(row)
     for row in rows:
@@ -224,13 +193,11 @@ def _beats(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(one["macs"] <= other["macs"] and one["drop"] <= other["drop"] and better)
 
 
-def _times(
-    bench: Bench, points: list[Point], trained: list[Retrained]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return how much faster each point is than the first model, in PyTorch."""
+def _times(bench: Bench, priced: dict[str, Priced]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return how much faster each point is in its runtime than the first model in PyTorch."""
     path = bench.shop.run.path / TIMES
     if not path.is_file():
-        calls = {p.label: t.model.network for p, t in zip(points, trained, strict=True)}
+        calls = {name: entry.call for name, entry in priced.items()}
         turns = timed({"first": bench.first.network, **calls}, bench.example)
         found = {
             name: {

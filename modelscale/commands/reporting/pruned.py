@@ -43,6 +43,9 @@ def pruned_warnings(view: RunView) -> tuple[str, ...]:
     verdicts = [e["verdict"] for own in result["speedup"].values() for e in own.values()]
     told = [] if all(verdict == "faster" for verdict in verdicts) else [result["verdict"]]
     told += [step["promise"]["text"] for step in result["steps"] if "promise" in step]
+    told += [
+        step["latency"]["text"] for step in result["steps"] if "text" in step.get("latency", {})
+    ]
     return tuple(told)
 
 

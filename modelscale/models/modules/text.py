@@ -153,7 +153,7 @@ class SymbolsInOrder(SymbolBody):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (batch, positions, width) of x: (batch, positions), symbols as floats."""
-        seen: Tensor = self.drop(self.table(x.long()) + self.positions)
+        seen: Tensor = self.drop(self.table(x.long()) + self.positions[: x.shape[1]])
         for block in self.blocks:
             seen = block(seen, mask)
         out: Tensor = self.norm(seen)
