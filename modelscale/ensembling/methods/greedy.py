@@ -42,7 +42,7 @@ class Greedy(EnsembleSpec):
         from modelscale.ensembling.selection import select
         from modelscale.training.combination import Mean
 
-        found = select(answers.plain(), answers.score, self.rounds)
+        found = select(answers.plain(), answers.scores, self.rounds)
         kept = tuple(m for m, weight in enumerate(found.weights) if weight > 0)
         weight_M = torch.tensor([found.weights[m] for m in kept])
         combination = Mean(answers.task, weight_M)
