@@ -59,9 +59,18 @@ class Stack(nn.Module):
         if self._packed is not None:
             return self._packed.outputs(leaves, {}, x.expand(len(self), *x.shape))
         buffers = {name: getattr(self, own) for name, own in self._buffer_names.items()}
-        if len(self) == 1:
-            first = {name: leaf[0] for name, leaf in leaves.items()}
-            return self._one(first, {n: b[0] for n, b in buffers.items()}, x)[None]
+        if len(self) == 1 or torch.compiler.is_compiling():
+            # Graphs of other formats know nothing of `vmap`.
+            return torch.stack(
+                [
+                    self._one(
+                        {name: leaf[k] for name, leaf in leaves.items()},
+                        {name: buffer[k] for name, buffer in buffers.items()},
+                        x,
+                    )
+                    for k in range(len(self))
+                ]
+            )
         lift = vmap(self._one, in_dims=(0, 0, None))
         return torch.as_tensor(lift(leaves, buffers, x))
 
