@@ -30,10 +30,15 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn_models import measured, their_score, theirs
 from timing import machine
 
-from modelscale.commands.assembly import assemble
+from modelscale.commands.assembly import Assembly, assemble
 from modelscale.commands.ensembling import rounds, soups, together, trajectory
 from modelscale.commands.ensembling.finishing import data_of, files_of
-from modelscale.commands.ensembling.judging import targets_for
+from modelscale.commands.ensembling.judging import (
+    Built,
+    network_of,
+    out_of_fold,
+    targets_for,
+)
 from modelscale.commands.ensembling.workshop import Workshop
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.measuring import predict, targets_of
@@ -66,6 +71,8 @@ scheduler: one_cycle
 train: {epochs: 15, batch_size: 64, keep: last}
 """,
 }
+NOWHERE = Path("runs")
+"""A runs folder that no spec here asks for."""
 VALUES = {"diabetes"}
 """Those with values as targets."""
 AUGMENT = {"digits": ", augment: [{kind: rotate, degrees: 10}]"}
@@ -93,6 +100,8 @@ METHODS = {
     "stacking vary folds": "{kind: stacking, members: 16, folds: 5, VARY}",
     "average vary folds": "{kind: average, members: 16, folds: 5, VARY}",
 }
+SAME_MEMBERS = {method for method in METHODS if "vary" in method}
+"""They combine the same members, which are trained once."""
 FLOWS = {
     "together": together.build,
     "rounds": rounds.build,
@@ -125,10 +134,11 @@ class Ours:
         text = f"data: {{source: {name}, split: {{test: 0.2, validation: 0}}"
         self.text = text + AUGMENT.get(name, "") + "}" + SPECS[name]
         self.loaded = load_text(self.text, name, Experiment)
-        assembly = assemble(self.loaded.spec, {}, torch.device("cpu"))
+        assembly = assemble(self.loaded.spec, {}, torch.device("cpu"), NOWHERE)
         self.task = assembly.loaded.task
         data = data_of(assembly)
         self.y = targets_of(data, torch.arange(len(data.y)))
+        self._trained: dict[bytes, tuple[Built, float]] = {}
 
     def section(self, method: str) -> str:
         """Return the `ensemble` section of a method; images get fewer and larger members."""
@@ -143,7 +153,7 @@ class Ours:
         section = self.section(method)
         words = (f"ensemble={section}", *(["model.members=16"] if method == SHARED else []))
         spec = load_text(self.text, self.name, Experiment, words).spec
-        assembly = assemble(spec, {}, torch.device("cpu"))
+        assembly = assemble(spec, {}, torch.device("cpu"), NOWHERE)
         train, validation = torch.from_numpy(known), torch.empty(0, dtype=torch.int64)
         if spec.ensemble.own_kind() == "soup":  # it needs rows to judge by
             seventh = torch.arange(len(train)) % 7 == 3
@@ -152,16 +162,14 @@ class Ours:
         assembly.loaded = replace(assembly.loaded, folds=(fold,))
         assembly._prepared.clear()
         assembly.threads = 1
-        start = time.process_time()
-        with tempfile.TemporaryDirectory() as folder:
-            run = RunFolder.open_or_create(
-                Path(folder), "bench", "abcdef", b"", self.text, ("bench",)
-            )
-            with run:
-                run.begin_attempt(RunFacts())
-                shop = Workshop(run, assembly, StopRequest(), Silent())
-                built = FLOWS[spec.ensemble.flow](shop)
-                shop.close()
+        start, key = time.process_time(), known.tobytes()
+        if method in SAME_MEMBERS and key in self._trained:
+            built, seconds = self._trained[key]
+            built, start = combined_again(built, assembly), start - seconds
+        else:
+            built = trained(assembly, self.text)
+            if method in SAME_MEMBERS:
+                self._trained[key] = built, time.process_time() - start
         data, warmth = data_of(assembly), None
         if self.task == "classification" and built.single is None and len(built.rows):
             warmth = fit_temperature(built.combined.held_out, targets_for(data, built.rows))
@@ -173,6 +181,32 @@ class Ours:
         seconds = time.process_time() - start
         predictions = predict(model, data, fold.test)
         return Score(measured(predictions.numpy(), self.y[test].numpy()), seconds)
+
+
+def trained(assembly: Assembly, text: str) -> Built:
+    """Return the members of an ensemble, trained and combined."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.open_or_create(Path(folder), "bench", "abcdef", b"", text, ("bench",))
+        with run:
+            run.begin_attempt(RunFacts())
+            shop = Workshop(run, assembly, StopRequest(), Silent())
+            built = FLOWS[assembly.experiment.ensemble.flow](shop)
+            shop.close()
+    return built
+
+
+def combined_again(built: Built, assembly: Assembly) -> Built:
+    """Return members that were trained for each inner fold, combined as another spec says."""
+    folds, data = together.folds_of(assembly), data_of(assembly)
+    choice = out_of_fold(
+        network_of(built.members, data.task, built.group),
+        data,
+        [fold.held for fold in folds],
+        [fold.learnt for fold in folds] * len(built.labels),
+        assembly,
+    )
+    combined = assembly.experiment.ensemble.combine(choice.answers)
+    return replace(built, combined=combined, scores=choice.scores())
 
 
 def folds_of(ours: Ours) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:

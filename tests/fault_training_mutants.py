@@ -37,8 +37,8 @@ def running_dropout() -> None:
 
     generator = torch.Generator().manual_seed(0)
 
-    def noise(replicas: Any, index: int, count: int, device: Any) -> Any:
-        return torch.rand(len(replicas), count, generator=generator)
+    def noise(replicas: Any, index: int, counts: list[int], device: Any) -> Any:
+        return torch.rand(len(replicas), max(counts), generator=generator)
 
     step.dropout_noise = noise
 

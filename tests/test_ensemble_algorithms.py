@@ -115,7 +115,15 @@ class TestGradients:
 
 def accuracy_of(y):
     def score(predictions):
-        return (predictions.argmax(-1) == y).double().mean(-1)
+        return (predictions.argmax(-1) == y).double().mean(-1, keepdim=True)
+
+    return score
+
+
+def likelihood_of(y):
+    def score(predictions):
+        true = predictions.gather(-1, y.expand(predictions.shape[:-1])[..., None])
+        return true.log().mean(-2)
 
     return score
 
@@ -131,14 +139,47 @@ class TestSelection:
         assert found.scores[-1] >= float(score(answers.exp()).max())
         assert sum(found.weights) == pytest.approx(1)
 
-    def test_each_choice_is_the_best_of_all_that_there_were(self):
+    def test_begins_with_as_many_of_the_best_as_are_best_together(self):
         y, answers = shares(5, 40, 3, seed=2)
-        score, p = accuracy_of(y), answers.exp()
-        found = select(p, score, 10)
-        for step in range(len(found.order)):
+        p = answers.exp()
+        found = select(p, likelihood_of(y), 12)
+        ranked = likelihood_of(y)(p)[:, 0].argsort(descending=True).tolist()
+        together = [float(likelihood_of(y)(p[ranked[: n + 1]].mean(0))) for n in range(5)]
+        start = together.index(max(together)) + 1
+        assert list(found.order[:start]) == ranked[:start]
+        assert found.scores[:start] == pytest.approx(together[:start])
+
+    def test_each_choice_after_the_start_is_the_best_of_all_that_there_were(self):
+        y, answers = shares(5, 40, 3, seed=2)
+        score, p = likelihood_of(y), answers.exp()
+        found = select(p, score, 12)
+        assert len(set(found.order)) < len(found.order)  # with replacement
+        start = len(set(found.order))
+        for step in range(start, len(found.order)):
             earlier = p[list(found.order[:step])].sum(0)
             every = [float(score((earlier + p[m]) / (step + 1))) for m in range(5)]
             assert found.order[step] == every.index(max(every))
+
+    def test_candidates_that_are_all_right_are_told_apart_by_their_likelihood(self):
+        y = torch.arange(30) % 3
+        sure = torch.tensor([0.5, 0.9, 0.7])[:, None, None]
+        p = torch.eye(3)[y].expand(3, 30, 3) * sure + (1 - sure) / 3
+        answers = Answers(
+            "classification", p.double().log(), y, MetricSpec.model_validate("accuracy"), 0
+        )
+        assert select(answers.plain(), answers.scores, 20).weights == (0, 1, 0)
+
+    def test_bags_give_a_candidate_the_weight_that_it_has_in_halves(self):
+        """A candidate that is all that matters wherever it is, is in half of the halves."""
+        y, answers = shares(8, 90, 3)
+        p = answers.exp()
+        p[3] = torch.eye(3)[y] * 0.999 + 0.001 / 3
+        found = select(p, likelihood_of(y), 20, bags=400)
+        assert sum(found.weights) == pytest.approx(1)
+        assert found.weights[3] == pytest.approx(0.5, abs=0.1)
+        assert found.order[0] == 3
+        assert found == select(p, likelihood_of(y), 20, bags=400)
+        assert found != select(p, likelihood_of(y), 20, bags=400, seed=1)
 
     def test_kind_keeps_only_who_is_chosen(self):
         y, answers = shares(4, 60, 3)

@@ -7,7 +7,9 @@ import torch
 from training_data import classes, replica, trained, values
 
 from modelscale.errors import DataError
+from modelscale.export.program import traced
 from modelscale.models.base import ModelSpec
+from modelscale.models.modules.exported import quietly
 from modelscale.training.artifact import FACTS, WEIGHTS, dump_model, load_model
 from modelscale.training.averaging import mean_network
 from modelscale.training.combination import Linear, Mean, Sum, Votes
@@ -65,6 +67,27 @@ def test_members_answer_together_as_each_alone(kind):
         model.predictions(x), torch.stack(alone).mean(0), atol=2e-6, rtol=2e-5
     )
     assert kind_of(model) == f"ensemble of 3 {kind}"
+
+
+@pytest.mark.parametrize(
+    ("form", "model"),
+    [
+        ("vector", {"kind": "mlp", "hidden": (8,), "members": 3}),
+        pytest.param("image", {"kind": "cnn", "channels": (4, 4)}, marks=pytest.mark.slow),
+    ],
+)
+def test_graph_of_members_is_of_plain_operators_and_answers_like_them(form, model):
+    """As other formats are made from; they know no `vmap`."""
+    data = classes(SHAPES[form])
+    members = members_of(data, [model] * 2)
+    network = predictor(members, Mean("classification", equal(2)), data).network.eval()
+    program = traced(network, (data.x.take(torch.arange(3)),))
+    names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert not [name for name in names if not name.startswith("aten.")]
+    x = data.x.take(torch.arange(20))
+    with quietly():
+        plain = program.run_decompositions().module()
+    torch.testing.assert_close(plain(x), network(x))
 
 
 def test_members_of_different_shapes_and_losses_keep_their_order():

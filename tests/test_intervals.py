@@ -235,6 +235,16 @@ def test_a_model_does_not_differ_from_itself():
         assert found == Interval(0.0, 0.0, 0.0)
 
 
+def test_one_model_asked_in_two_ways_is_not_called_different():
+    draws = torch.Generator().manual_seed(0)
+    shares = torch.rand(40, 3, generator=draws).softmax(-1)
+    rounded = shares * (1 + 1e-7)
+    found = paired_difference(
+        metric_for("log_loss", "classification"), shares, rounded, torch.arange(40) % 3
+    )
+    assert found.low == found.high == pytest.approx(0, abs=1e-6)
+
+
 def test_intervals_are_valid_json():
     assert Interval(0.5, 0.4, 0.6).to_json() == {"value": 0.5, "low": 0.4, "high": 0.6}
     assert Interval(math.inf, math.nan, math.nan).to_json() == {

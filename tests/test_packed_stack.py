@@ -95,7 +95,7 @@ def test_a_stack_with_frozen_parameters_is_not_called_plain() -> None:
 def test_noise_for_dropout_is_uniform() -> None:
     """By the test of Kolmogorov and Smirnov."""
     noise_KM = dropout_noise(
-        [replica(classes(), seed=k) for k in (1, 2)], [0, 7], 100_001, torch.device("cpu")
+        [replica(classes(), seed=k) for k in (1, 2)], [0, 7], [100_001] * 2, torch.device("cpu")
     )
     assert noise_KM.shape == (2, 100_001)
     assert float(noise_KM.min()) >= 0

@@ -248,28 +248,36 @@ class CohortPlan:
     threads: int
 
 
-def plan_cohorts(replicas: list[Replica], assembly: Assembly) -> CohortPlan:
-    """Return which replicas train together, measured where the spec leaves it open."""
+def plan_cohorts(
+    replicas: list[Replica], assembly: Assembly, *, mix_widths: bool = False
+) -> CohortPlan:
+    """Return which replicas train together, measured where the spec leaves it open.
+
+    Args:
+        replicas: To be trained.
+        assembly: Of the command.
+        mix_widths: Whether networks that differ in widths may share a stack.
+    """
     from modelscale.training.determinism import use_threads
     from modelscale.training.grouping import (
-        best_size,
+        arranged,
         best_threads,
         divide,
+        families_of,
         groups_of,
-        measure,
     )
 
     # Threads first, on one replica: sizes are to be timed as they will run.
     threads = assembly.threads or best_threads(replicas[:1], assembly.device)
     use_threads(threads)
     wanted = assembly.experiment.train.cohort
-    cohorts: list[list[int]] = []
-    for group in groups_of(replicas):
-        size = wanted if isinstance(wanted, int) else 1
-        if wanted == "auto" and len(group) > 1:
-            size = best_size(measure([replicas[i] for i in group], assembly.device))
-        cohorts += divide(group, size)
-    return CohortPlan(cohorts, threads)
+    families = (
+        families_of(replicas) if mix_widths else [[group] for group in groups_of(replicas)]
+    )
+    if wanted == "auto":
+        return CohortPlan(arranged(replicas, families, assembly.device), threads)
+    everyone = [[index for group in family for index in group] for family in families]
+    return CohortPlan([c for family in everyone for c in divide(family, wanted)], threads)
 
 
 def model_facts(replica: Replica) -> dict[str, int]:

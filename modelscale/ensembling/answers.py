@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modelscale.tensors import Task
@@ -35,6 +35,13 @@ class Answers:
     def plain(self) -> Tensor:
         """Return probabilities (M, N, C) or values (M, N, T)."""
         return self.answers_MNA.exp() if self.task == "classification" else self.answers_MNA
+
+    def scores(self, predictions: Tensor) -> Tensor:
+        """Return (…, 2): what is judged by, and for ties log-likelihood or squared error."""
+        import torch
+
+        loss = replace(self, metric=None)
+        return torch.stack([self.score(predictions), loss.score(predictions)], dim=-1)
 
     def score(self, predictions: Tensor) -> Tensor:
         """Return how good predictions (…, N, A) are, (…); larger is better."""

@@ -6,10 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.seeds import derive
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Score = Callable[["Tensor"], "Tensor"]  # (M, N, A) probabilities or values to (M,), up is good
+_LEAST_FOR_BAGS = 4
+"""Candidates of which halves are worth choosing from."""
+Score = Callable[["Tensor"], "Tensor"]
+"""Maps probabilities or values (M, N, A) to scores (M, S), of which larger ones are better; a
+later score decides where the earlier ones are equal."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Selection:
     Attributes:
         order: Candidates in the order of choice, up to the best of all rounds.
         weights: (M,) shares of the choices.
-        scores: Score of the mean after each choice.
+        scores: First score of the mean after each choice.
     """
 
     order: tuple[int, ...]
@@ -27,31 +33,73 @@ class Selection:
     scores: tuple[float, ...]
 
 
-def select(answers_MNA: Tensor, score: Score, rounds: int) -> Selection:
+def select(
+    answers_MNA: Tensor, score: Score, rounds: int, *, bags: int = 0, seed: int = 0
+) -> Selection:
     """Choose with replacement the candidate that improves the mean answer most.
 
-    Begins with the best single candidate; of all rounds the first with the best score is kept,
-    so that the ensemble is never worse than its best candidate on the rows of selection.
+    Begins with the best candidates, as many as are best together, and goes on from there; of
+    all that it passes, the ensemble with the best score is kept. So it is never worse than its
+    best candidate on the rows of selection. With `bags` that is done for so many random halves
+    of the candidates, and their weights are averaged: whoever is only lucky on these rows is
+    then not in every half (sections 2.2 and 2.3 of the paper).
 
     Args:
         answers_MNA: Probabilities (M, N, C) or values (M, N, T), for rows that the candidates
             have not learnt from.
-        score: Of predictions; larger is better.
+        score: Of predictions.
         rounds: Choices at most.
+        bags: Random halves; 0 chooses once, among all.
+        seed: Of the halves.
     """
-    import torch
-
     answers_MNA = answers_MNA.double()
     count = len(answers_MNA)
-    total_NA = torch.zeros_like(answers_MNA[0])
-    order: list[int] = []
-    scores: list[float] = []
-    for _ in range(rounds):
-        found_M = score((total_NA + answers_MNA) / (len(order) + 1)).nan_to_num(-torch.inf)
-        chosen = int(found_M.argmax())
+    if bags == 0 or count < _LEAST_FOR_BAGS:
+        order, scores = _climb(answers_MNA, score, rounds)
+        weights = tuple(order.count(m) / len(order) for m in range(count))
+        return Selection(tuple(order), weights, tuple(scores))
+    return _bagged(answers_MNA, score, rounds, bags, seed)
+
+
+def _bagged(answers_MNA: Tensor, score: Score, rounds: int, bags: int, seed: int) -> Selection:
+    import torch
+
+    count = len(answers_MNA)
+    generator = torch.Generator().manual_seed(derive(seed, "bags of candidates"))
+    weight_M = torch.zeros(count, dtype=torch.float64)
+    for _ in range(bags):
+        half = torch.randperm(count, generator=generator)[: (count + 1) // 2].sort().values
+        order, _scores = _climb(answers_MNA[half], score, rounds)
+        for place in order:
+            weight_M[half[place]] += 1 / (len(order) * bags)
+    order = [m for m in weight_M.argsort(descending=True, stable=True).tolist() if weight_M[m]]
+    total_MNA = (weight_M[order, None, None] * answers_MNA[order]).cumsum(0)
+    scores = score(total_MNA / weight_M[order].cumsum(0)[:, None, None])[:, 0]
+    return Selection(tuple(order), tuple(weight_M.tolist()), tuple(scores.tolist()))
+
+
+def _climb(answers_MNA: Tensor, score: Score, rounds: int) -> tuple[list[int], list[float]]:
+    """Return candidates in the order of choice, and the score after each."""
+    import torch
+
+    alone = _judged(answers_MNA, score)
+    ranked = sorted(range(len(alone)), key=lambda m: alone[m], reverse=True)
+    sums_MNA = answers_MNA[ranked].cumsum(0)
+    passed = _judged(sums_MNA / torch.arange(1, len(ranked) + 1)[:, None, None], score)
+    start = passed.index(max(passed)) + 1
+    order, passed, total_NA = ranked[:start], passed[:start], sums_MNA[start - 1]
+    while len(order) < rounds:
+        found = _judged((total_NA + answers_MNA) / (len(order) + 1), score)
+        chosen = found.index(max(found))
         total_NA = total_NA + answers_MNA[chosen]
         order.append(chosen)
-        scores.append(float(found_M[chosen]))
-    kept = scores.index(max(scores)) + 1
-    weights = tuple(order[:kept].count(m) / kept for m in range(count))
-    return Selection(tuple(order[:kept]), weights, tuple(scores[:kept]))
+        passed.append(found[chosen])
+    kept = passed.index(max(passed)) + 1
+    return order[:kept], [scores[0] for scores in passed[:kept]]
+
+
+def _judged(predictions: Tensor, score: Score) -> list[tuple[float, ...]]:
+    """Return the scores of each of (M, N, A), the worst where there is none."""
+    import torch
+
+    return [tuple(row) for row in score(predictions).nan_to_num(-torch.inf).tolist()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -91,6 +91,18 @@ class ModelSpec(Component):
     def quantile_bins(self) -> int:
         """Return how many bins the model wants each number cut into; 0 for none."""
         return 0
+
+    def widths(self) -> tuple[int, ...]:
+        """Return sizes of layers that zeros may fill up without changing any answer.
+
+        Models that differ in them alone are trained in one stack (`training/padding.py`).
+        """
+        return ()
+
+    def widened(self, widths: tuple[int, ...]) -> Self:
+        """Return this model with other widths, as many as `widths` returns."""
+        assert not widths
+        return self
 
     def check_size(self, inputs: Inputs) -> None:
         """Raise ValueError where inputs of the right sort are too small or too large."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -48,6 +48,12 @@ class Cnn(ModelSpec):
         if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {kernel}")
         return kernel
+
+    def widths(self) -> tuple[int, ...]:
+        return () if self.norm == "layer" else self.channels  # it is over the whole map
+
+    def widened(self, widths: tuple[int, ...]) -> Self:
+        return self.model_copy(update={"channels": widths}) if widths else self
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn

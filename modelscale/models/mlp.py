@@ -54,6 +54,12 @@ class Mlp(ModelSpec):
     def quantile_bins(self) -> int:
         return 0 if self.numeric is None else self.numeric.quantile_bins()
 
+    def widths(self) -> tuple[int, ...]:
+        return () if self.norm == "layer" else self.hidden  # it is over all units of a layer
+
+    def widened(self, widths: tuple[int, ...]) -> Self:
+        return self.model_copy(update={"hidden": widths}) if widths else self
+
     def check_size(self, inputs: Inputs) -> None:
         if self.numeric is not None and not inputs.quantiles:
             raise ValueError("numeric needs a table with numbers; leave it out")

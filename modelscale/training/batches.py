@@ -193,9 +193,11 @@ def _uniform(replica: Replica, epoch: int, draws: int) -> Tensor:
 
 
 def dropout_noise(
-    replicas: list[Replica], indices: list[int], count: int, device: torch.device
+    replicas: list[Replica], indices: list[int], counts: list[int], device: torch.device
 ) -> Tensor:
-    """Return (K, count) uniform numbers, of each replica's seed and own index alone.
+    """Return (K, M) uniform numbers, of each replica's seed and own index alone.
+
+    M is the largest count; what a replica has beyond its own means nothing.
 
     They are multiples of 2**-16, which is fine enough for a rate and costs a third of what
     float32 numbers cost to draw.
@@ -203,13 +205,14 @@ def dropout_noise(
     Args:
         replicas: Who reads them.
         indices: Micro-batches that each replica has come to.
-        count: Numbers of one replica.
+        counts: Numbers of each replica.
         device: Where they are drawn.
     """
-    words_KM = torch.empty(len(replicas), -(-count // 4), dtype=torch.int64, device=device)
+    most = max(counts)
+    words_KM = torch.empty(len(replicas), -(-most // 4), dtype=torch.int64, device=device)
     generator = torch.Generator(device)
-    for words_M, replica, index in zip(words_KM, replicas, indices, strict=True):
+    for words_M, replica, index, count in zip(words_KM, replicas, indices, counts, strict=True):
         generator.manual_seed(derive(replica.seed, "dropout", index))
-        words_M.random_(-(2**63), None, generator=generator)
-    noise_KM = words_KM.view(torch.int16)[:, :count].float()
+        words_M[: -(-count // 4)].random_(-(2**63), None, generator=generator)
+    noise_KM = words_KM.view(torch.int16)[:, :most].float()
     return noise_KM.mul_(2**-16).add_(0.5)

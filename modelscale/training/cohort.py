@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,13 @@ from torch.func import functional_call, vmap
 from modelscale.losses.base import LossSpec
 from modelscale.models.edits.base import edited
 from modelscale.models.modules.members import Answer, tell_members
-from modelscale.models.modules.noise import playing, uniform
+from modelscale.models.modules.noise import count_noise, playing, uniform
 from modelscale.seeds import derive
 from modelscale.tensors import Task
 from modelscale.training.depth import still_parts
 from modelscale.training.layout import Layout
 from modelscale.training.packed import packed_stack
+from modelscale.training.padding import Padding, corner, widest
 from modelscale.training.replica import Replica
 
 Buffers = dict[str, Tensor]  # by name, each (K, *shape)
@@ -68,8 +69,15 @@ class Cohort:
     batched operations only.
     """
 
-    def __init__(self, replicas: list[Replica], network: nn.Module, weights: Weights) -> None:
+    def __init__(
+        self,
+        replicas: list[Replica],
+        network: nn.Module,
+        weights: Weights,
+        padding: Padding | None = None,
+    ) -> None:
         self.replicas, self.network, self.weights = replicas, network, weights
+        self.padding = padding
         self.layout = Layout.of(network)
         self._compiled = replicas[0].plan.compile
         self._solo = torch.compile(network) if self._compiled else network
@@ -81,9 +89,19 @@ class Cohort:
 
     @staticmethod
     def start(replicas: list[Replica], device: torch.device) -> Cohort:
-        """Initialise K replicas; replica k draws the weights that it would draw alone."""
+        """Initialise K replicas; replica k draws the weights that it would draw alone.
+
+        Where they differ in widths, the network is one that all of them fit into.
+        """
         networks = [build_network(replica) for replica in replicas]
-        return Cohort(replicas, networks[0].to(device), _stacked(networks, device))
+        widths = [replica.model.widths() for replica in replicas]
+        if all(own == widths[0] for own in widths):
+            return Cohort(replicas, networks[0].to(device), _stacked(networks, device))
+        model = widest([replica.model for replica in replicas])
+        network = build_network(replace(replicas[0], model=model))
+        padding = Padding.of([net.to(device) for net in networks], widths, Layout.of(network))
+        weights = _stacked_in(network, networks, padding, device)
+        return Cohort(replicas, network.to(device), weights, padding)
 
     def __len__(self) -> int:
         return len(self.replicas)
@@ -97,7 +115,27 @@ class Cohort:
         """Go on with the replicas at these positions alone."""
         self.replicas = [self.replicas[k] for k in chosen]
         self.weights = self.weights.take(chosen)
+        self.padding = self.padding.take(chosen) if self.padding else None
         self._bind()
+
+    def own(self, weights: Weights, k: int) -> Weights:
+        """Return a copy of replica k's weights (K = 1) as its own network has them."""
+        found = weights.take([k])
+        if self.padding is None:
+            return found
+        return Weights(
+            self.padding.own(k, found.theta_KP[0])[None],
+            {
+                name: self.padding.own_buffer(k, name, buffer_K[0]).clone()[None]
+                for name, buffer_K in found.buffers_K.items()
+            },
+        )
+
+    def noise_counts(self, x_B: Tensor) -> list[int]:
+        """Return how many random numbers each replica takes for inputs like x_B (B, …)."""
+        if self.padding is not None:
+            return self.padding.noise_counts(x_B)
+        return [count_noise(self.network, x_B)] * len(self)
 
     def extend(self, chosen: list[int], replicas: list[Replica]) -> Weights:
         """Go on with the replicas at these positions and with new ones after them.
@@ -105,6 +143,7 @@ class Cohort:
         Returns:
             The weights that the new ones begin with.
         """
+        assert self.padding is None, "who joins is of the width of those that are there"
         networks = [build_network(replica) for replica in replicas]
         fresh = _stacked(networks, self.device)
         self.replicas = [*(self.replicas[k] for k in chosen), *replicas]
@@ -224,11 +263,30 @@ def _stacked(networks: list[nn.Module], device: torch.device) -> Weights:
     return Weights(theta_KP.to(device), buffers_K)
 
 
+def _stacked_in(
+    wide: nn.Module, networks: list[nn.Module], padding: Padding, device: torch.device
+) -> Weights:
+    """Return what networks know as a stack for a wide one that they all fit into."""
+    numel = Layout.of(wide).numel
+    own = [Layout.of(network).flatten(network) for network in networks]
+    theta_KP = torch.stack([padding.wide(k, theta_P, numel) for k, theta_P in enumerate(own)])
+    named = [dict(network.named_buffers()) for network in networks]
+    buffers_K = {}
+    for name, buffer in wide.named_buffers():
+        buffers_K[name] = buffer.detach().expand(len(networks), *buffer.shape).clone()
+        for buffer_own, buffers in zip(buffers_K[name], named, strict=True):
+            buffer_own[corner(buffers[name].shape)] = buffers[name].detach()
+    return Weights(
+        theta_KP.to(device), {name: b_K.to(device) for name, b_K in buffers_K.items()}
+    )
+
+
 def build_network(replica: Replica) -> nn.Module:
     """Return a replica's network with the weights that its seed draws, edited."""
     data = replica.data
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(replica.seed, "weights"))
+        # `torch.manual_seed` also notes where it was called: 0.3 ms a network.
+        torch.default_generator.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
     tell_members(network, answer_of(replica.loss, data.task, data.targets))
     network = replica.loss.pretext(edited(network, replica.edits), data.inputs, uniform)

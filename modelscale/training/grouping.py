@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -43,6 +43,60 @@ def groups_of(replicas: Sequence[Replica]) -> list[list[int]]:
     for index, replica in enumerate(replicas):
         groups.setdefault(structure_of(replica), []).append(index)
     return list(groups.values())
+
+
+def families_of(replicas: Sequence[Replica]) -> list[list[list[int]]]:
+    """Return the groups of `groups_of`, those together that differ in widths alone.
+
+    Zeros make a stack of them (see `padding.py`). Within a family the widest come first.
+    """
+    families: dict[tuple[object, ...], list[list[int]]] = {}
+    for group in groups_of(replicas):
+        replica = replicas[group[0]]
+        shared = structure_of(replica)
+        if replica.start is None and not replica.edits:
+            model = replica.model.widened((1,) * len(replica.model.widths()))
+            shared = structure_of(replace(replica, model=model))
+        families.setdefault(shared, []).append(group)
+    for groups in families.values():
+        groups.sort(key=lambda group: replicas[group[0]].model.widths(), reverse=True)
+    return list(families.values())
+
+
+def arranged(
+    replicas: Sequence[Replica], families: list[list[list[int]]], device: torch.device
+) -> list[list[int]]:
+    """Return replicas in the cohorts that are fastest here, by measurement.
+
+    Args:
+        replicas: To be trained.
+        families: Their groups; those of one family may share a stack.
+        device: Where they are to be trained.
+    """
+    cohorts: list[list[int]] = []
+    for family in families:
+        if sum(map(len, family)) == 1:
+            cohorts += family
+            continue
+        apart = [(group, *_fastest(replicas, group, device)) for group in family]
+        apart_s = sum(cost_s for _, _, cost_s in apart)
+        if len(family) > 1:
+            everyone = [index for group in family for index in group]
+            size, cost_s = _fastest(replicas, everyone, device)
+            if size > 1 and apart_s >= LEAST_GAIN * cost_s:
+                apart = [(everyone, size, cost_s)]
+        for group, size, _ in apart:
+            cohorts += divide(group, size)
+    return cohorts
+
+
+def _fastest(
+    replicas: Sequence[Replica], group: list[int], device: torch.device
+) -> tuple[int, float]:
+    """Return the best size of cohorts for a group, and the seconds of a step of all."""
+    speeds = measure([replicas[index] for index in group], device)
+    size = best_size(speeds)
+    return size, len(group) * next(s.step_s for s in speeds if s.size == size)
 
 
 def divide(indices: list[int], size: int) -> list[list[int]]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from modelscale.losses.base import LossSpec
-from modelscale.models.modules.noise import count_noise
 from modelscale.training.batches import Batch, dropout_noise
 from modelscale.training.candidates import scores_of
 from modelscale.training.cohort import Cohort
@@ -55,7 +54,6 @@ class Stepper:
         }
         halves = self.plan.precision == "fp16"
         self.scale = LossScale.start(len(cohort), cohort.device) if halves else None
-        self._noise_counts: dict[int, int] = {}
         self._shares: tuple[list[int], Tensor] | None = None
         self._rebind()
 
@@ -96,6 +94,7 @@ class Stepper:
         self._fused = large or len(replicas) == 1
         self._ones_K = torch.ones(len(replicas), device=device)
         self._shares = None
+        self._noise_counts: dict[int, list[int]] = {}
         self._one_schedule = all(r.scheduler == replicas[0].scheduler for r in replicas)
 
     def take(self, batches: list[Batch], steps: list[int]) -> StepReport:
@@ -206,14 +205,17 @@ class Stepper:
         return loss.over(loss_KB)
 
     def _noise(self, x_KB: Tensor, steps: list[int], micro: int) -> Tensor | None:
-        size = x_KB.shape[1]
+        size, cohort = x_KB.shape[1], self.cohort
         if size not in self._noise_counts:
-            self._noise_counts[size] = count_noise(self.cohort.network, x_KB[0])
-        count = self._noise_counts[size]
-        if not count:
+            self._noise_counts[size] = cohort.noise_counts(x_KB[0])
+        counts = self._noise_counts[size]
+        if not max(counts):
             return None
         indices = [step * self.plan.accumulate + micro for step in steps]
-        return dropout_noise(self.cohort.replicas, indices, count, self.cohort.device)
+        noise_KM = dropout_noise(cohort.replicas, indices, counts, cohort.device)
+        if cohort.padding is None:
+            return noise_KM
+        return cohort.padding.deal(noise_KM, cohort.network, x_KB[0])
 
     @torch.no_grad()
     def _update(self, grad_KP: Tensor, steps: list[int]) -> None:

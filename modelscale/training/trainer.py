@@ -123,7 +123,8 @@ class Outcome:
         epoch: Passes that it has done.
         step: Optimizer steps that it has done.
         progress: Its best and last values.
-        weights: One replica's weights (K = 1): those of the best epoch, or the last.
+        weights: One replica's weights (K = 1), as its own network has them: those of the best
+            epoch, or the last.
     """
 
     ending: Ending
@@ -332,7 +333,7 @@ class Trainer:
             progress = self.living[k]
             kept = self.best if self.best is not None and progress.best_epoch else self.shown()
             self.outcomes[progress.index] = Outcome(
-                ending, *self._moment(progress), progress, kept.take([k])
+                ending, *self._moment(progress), progress, self.cohort.own(kept, k)
             )
         self._keep([k for k in range(len(self.living)) if k not in gone])
 

@@ -57,7 +57,7 @@ class Workshop:
         if path.is_file():
             plan = CohortPlan(**json.loads(path.read_bytes()))
         else:
-            plan = plan_cohorts(replicas, self.assembly)
+            plan = plan_cohorts(replicas, self.assembly, mix_widths=True)
             self.run.write(path.name, json.dumps(asdict(plan)).encode())
         threads = self.assembly.threads or plan.threads
         use_threads(threads)

@@ -28,6 +28,10 @@ class Greedy(EnsembleSpec):
     rounds: int = Field(50, ge=1)
     """Choices at most."""
 
+    bags: int = Field(0, ge=0)
+    """Random halves of the candidates from which is chosen in turn, to average the weights; 0
+    chooses once, among all."""
+
     metric: str = "loss"
     """What is judged: `loss` (log-loss or squared error) or a metric, such as `accuracy`."""
 
@@ -42,7 +46,9 @@ class Greedy(EnsembleSpec):
         from modelscale.ensembling.selection import select
         from modelscale.training.combination import Mean
 
-        found = select(answers.plain(), answers.score, self.rounds)
+        found = select(
+            answers.plain(), answers.scores, self.rounds, bags=self.bags, seed=answers.seed
+        )
         kept = tuple(m for m, weight in enumerate(found.weights) if weight > 0)
         weight_M = torch.tensor([found.weights[m] for m in kept])
         combination = Mean(answers.task, weight_M)

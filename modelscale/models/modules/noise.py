@@ -21,17 +21,20 @@ class NoiseTape:
 
     Attributes:
         taken: Numbers that were asked for so far.
+        shapes: In which shapes.
     """
 
     def __init__(self, noise: Tensor | None = None) -> None:
         """Play `noise`, (M,) uniform in [0, 1); or count, where there is none."""
         self._noise = noise
         self.taken = 0
+        self.shapes: list[tuple[int, ...]] = []
 
     def take(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Return the next numbers of the tape in `shape`; while counting, fresh ones."""
         first, size = self.taken, prod(shape)
         self.taken += size
+        self.shapes.append(tuple(shape))
         if self._noise is None:
             return torch.rand(shape, dtype=torch.float32, device=like.device)
         return self._noise.narrow(0, first, size).view(tuple(shape))
@@ -72,8 +75,14 @@ def _in_use(tape: NoiseTape) -> Iterator[NoiseTape]:
 
 
 def count_noise(module: nn.Module, x: Tensor) -> int:
-    """Return how many numbers M a forward pass over `x` takes in the module's present mode.
+    """Return how many numbers M a forward pass over `x` takes; see `noise_shapes`."""
+    return sum(map(prod, noise_shapes(module, x)))
 
+
+def noise_shapes(module: nn.Module, x: Tensor) -> list[tuple[int, ...]]:
+    """Return the shapes in which a forward pass over `x` takes its numbers, one after another.
+
+    The module is left in its present mode, which it is asked in.
     Changes neither the module's buffers nor the state of the global generators.
 
     Args:
@@ -84,4 +93,4 @@ def count_noise(module: nn.Module, x: Tensor) -> int:
     devices = [x.device] if x.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad(), recording() as tape:
         functional_call(module, buffers, (x,))
-    return tape.taken
+    return tape.shapes
