@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, get_args
 
+from modelscale.commands.reporting.coordinates import coordinate_section
 from modelscale.commands.reporting.reading import RunView
 from modelscale.report import numbers
 from modelscale.report.charts import Curves, Foretold, LadderSize, ScalingLaw, Series
@@ -58,7 +59,9 @@ def ladder_sections(view: RunView) -> list[Section]:
     if result.get("recommendation"):
         sections.append(_advice(view, result, result["recommendation"]))
     if result.get("learning_rate"):
-        sections.append(_rates(result["learning_rate"]))
+        sections.append(_rates(result["learning_rate"], result.get("coordinate_check")))
+    if result.get("coordinate_check"):
+        sections.append(coordinate_section(result["coordinate_check"]))
     sections.append(_rungs(result))
     return sections
 
@@ -71,7 +74,7 @@ def _law(result: dict[str, Any]) -> Section:
         rows = tuple(
             (
                 name,
-                numbers.estimate(p["value"], p["low"], p["high"]),
+                numbers.estimate(p["value"], p["low"], p["high"]) + _bound(p),
                 numbers.significant(refit.get(name, {}).get("value")),
             )
             for name, p in law["params"].items()
@@ -270,7 +273,7 @@ def _frontier_plot(budgets: list[dict[str, Any]], units: str) -> Curves:
     )
 
 
-def _rates(rates: dict[str, Any]) -> Section:
+def _rates(rates: dict[str, Any], check: dict[str, Any] | None) -> Section:
     rows = tuple(
         (
             numbers.count(size["parameters"]),
@@ -284,6 +287,8 @@ def _rates(rates: dict[str, Any]) -> Section:
     table = Table(("Parameters", "Best learning rate", "Tried: loss"), rows)
     rule = f"lr = {rates['c']:.4g} × parameters^{0 - rates['a']:.4g}"
     note = f"Tried on the smallest sizes with all data; every size then has {rule}."
+    if check is not None:
+        note = f"Tried on the base size with all data; every size then has {rates['c']:.4g}."
     return Section("Learning rate by size", (table,), note)
 
 
@@ -308,6 +313,10 @@ def _rungs(result: dict[str, Any]) -> Section:
 
 def _units(result: dict[str, Any]) -> str:
     return str(result.get("units", "examples"))
+
+
+def _bound(param: dict[str, Any]) -> str:
+    return " (at its bound)" if param["value"] == 0 else ""
 
 
 def _estimate(interval: dict[str, Any]) -> str:
