@@ -12,7 +12,6 @@ from modelscale.ensembling.methods.base import EnsembleSpec
 from modelscale.evaluation.metrics.base import MetricSpec
 from modelscale.evaluation.section import EvaluateSection
 from modelscale.losses.base import LossSpec
-from modelscale.models._from_checkpoint import FromCheckpoint
 from modelscale.models.base import ModelSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.optimizers.schedules.base import ScheduleSpec
@@ -106,6 +105,29 @@ class Experiment(Spec):
         return self.task
 
     @model_validator(mode="after")
+    def _base_width_fits(self) -> Self:
+        if self.train.mup is not None:
+            try:
+                self._check_base_width(self.train.mup)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                place = ("train", "mup", *fault["loc"][:1])
+                raise faults_at((place, fault["msg"])) from None
+            except ValueError as error:
+                raise faults_at((("train", "mup"), str(error))) from None
+        return self
+
+    def _check_base_width(self, widths: Mapping[str, Any]) -> None:
+        """Raise ValueError where no rule carries the learning rate from the base width."""
+        self.model.at_widths(widths)
+        if not self.optimizer.scale_free:
+            raise ValueError(
+                f"its rates are those for adam and adamw, not for {self.optimizer.own_kind()}"
+            )
+        if self.regularization.l1 or self.regularization.l2:
+            raise ValueError("the penalties of `regularization` follow no such rule; use adamw")
+
+    @model_validator(mode="after")
     def _space_exists(self) -> Self:
         if self.tune is not None:
             from modelscale.tuning.starting import tune_faults
@@ -142,31 +164,6 @@ class Experiment(Spec):
             if faults:
                 raise faults_at(*faults)
         return self
-
-    @model_validator(mode="after")
-    def _base_width_fits(self) -> Self:
-        if self.train.mup is not None:
-            try:
-                self._check_base_width(self.train.mup)
-            except ValidationError as error:
-                fault = error.errors()[0]
-                place = ("train", "mup", *fault["loc"][:1])
-                raise faults_at((place, fault["msg"])) from None
-            except ValueError as error:
-                raise faults_at((("train", "mup"), str(error))) from None
-        return self
-
-    def _check_base_width(self, widths: Mapping[str, Any]) -> None:
-        """Raise ValueError where no rule carries the learning rate from the base width."""
-        if isinstance(self.model, FromCheckpoint):
-            raise ValueError("is for weights that are drawn, not for those of model.from")
-        self.model.at_widths(widths)
-        if not self.optimizer.scale_free:
-            raise ValueError(
-                f"its rates are those for adam and adamw, not for {self.optimizer.own_kind()}"
-            )
-        if self.regularization.l1 or self.regularization.l2:
-            raise ValueError("the penalties of `regularization` follow no such rule; use adamw")
 
     @model_validator(mode="after")
     def _batches_are_read(self) -> Self:

@@ -148,8 +148,10 @@ def with_base(assembly: Assembly, sizes: Sequence[Size], base: Size) -> tuple[Si
     """
     found = []
     for size in sizes:
-        fields = _widths(base.variant.model, like=size.variant.model)
+        model = size.variant.model
+        fields = _widths(base.variant.model, like=model)
         try:
+            model.at_widths(fields)
             variant = apply(size.variant, {"train.mup": fields})
         except ValueError as error:
             raise assembly.fault("scale.lr", f"mup: {_first(error)}") from None
