@@ -7,8 +7,8 @@ seeds. The law is fitted to rungs of at most a quarter of the top rung's compute
 of the top rung stands beside two plainer answers from the same rungs: a straight line through
 log loss and log compute of the rungs that no cheaper one beats (no floor), and the loss of the
 largest rung fitted, taken as it is. `sd` is the deviation over the top rung's seeds: no answer
-can be expected to be nearer than about sd / sqrt(seeds). `mup` ladders try learning rates on one
-size only, whose best one all sizes have. Data that are not there are left out.
+can be expected to be nearer than about sd / sqrt(seeds). `mup` ladders try learning rates on
+one size, whose best one all sizes have. Data that are not there are left out.
 """
 
 import json

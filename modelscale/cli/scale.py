@@ -123,17 +123,25 @@ def _show_law(document: dict[str, Any], law: dict[str, Any], console: Console) -
         f"{law['noise']:.2%}" + (f", x: {document['along']}" if document["along"] else "")
     )
     level = f"{law['level']:.0%}"
-    refit = (document["refit"] or {}).get("params", {})
+    again = document["refit"]
+    same = again is not None and again["kind"] == law["kind"]
+    refit = again["params"] if same else {}
     rows = [
         [
             name,
             numbers.parameter(p["value"]),
             _ends(p),
-            numbers.parameter(refit[name]["value"]) if name in refit else "–",
+            *([numbers.parameter(refit[name]["value"])] if same else []),
         ]
         for name, p in law["params"].items()
     ]
-    console.table(["parameter", "value", f"{level} interval", "with the top"], rows)
+    more = ["with the top"] if same else []
+    console.table(["parameter", "value", f"{level} interval", *more], rows)
+    if again is not None and not same:
+        told = ", ".join(
+            f"{name} {numbers.parameter(p['value'])}" for name, p in again["params"].items()
+        )
+        console.data(f"with the top the law is {again['kind']}: {told}")
 
 
 def _show_check(check: dict[str, Any] | None, console: Console) -> None:

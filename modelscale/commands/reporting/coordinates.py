@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from modelscale.report import numbers
-from modelscale.report.charts import Curves, Series
-from modelscale.report.content import Block, Cell, Section, Table
+from modelscale.report.charts import Bars, BarSeries
+from modelscale.report.content import Cell, Section, Table
 
-_MOST_LINES = 8
-_WAYS = {"mup": "Maximal update parametrisation", "standard": "Standard parametrisation"}
+_MOST_ROWS = 24
+_WAYS = {"maximal update": "slope", "standard": "standard_slope"}
 
 
 def coordinate_section(check: dict[str, Any]) -> Section:
@@ -32,7 +32,6 @@ def coordinate_section(check: dict[str, Any]) -> Section:
         caption=f"Slopes of log change by log width; {check['bound']:g} from 0 is the most "
         "that passes. All changes: coordinate_check.csv.",
     )
-    blocks: list[Block] = [_plot(way, title, layers) for way, title in _WAYS.items()]
     verdict = (
         "No layer follows the width, so that one learning rate can serve all of them."
         if check["holds"]
@@ -42,25 +41,20 @@ def coordinate_section(check: dict[str, Any]) -> Section:
         f"By how much the first {check['steps']} steps at a learning rate of {check['lr']:.3g} "
         f"change what each layer says, mean over examples, units and seeds. {verdict}"
     )
-    return Section("Coordinate check", (*blocks, table), note)
+    return Section("Coordinate check", (_plot(layers), table), note)
 
 
-def _plot(way: str, title: str, layers: list[dict[str, Any]]) -> Curves:
-    chosen = layers[:: -(-len(layers) // _MOST_LINES) or 1]
-    return Curves(
-        title,
+def _plot(layers: list[dict[str, Any]]) -> Bars:
+    chosen = layers[:: -(-len(layers) // _MOST_ROWS) or 1]
+    return Bars(
+        "How each layer's first changes follow the width",
+        tuple(layer["layer"] for layer in chosen),
         tuple(
-            Series(
-                layer["layer"],
-                tuple(one["width"] for one in layer[way]),
-                tuple(_number(one["change"]) for one in layer[way]),
-            )
-            for layer in chosen
+            BarSeries(name, tuple(_number(layer[key]) for layer in chosen))
+            for name, key in _WAYS.items()
         ),
-        x_label="width, multiple of the base",
-        y_label="mean change",
-        log_x=True,
-        log_y=True,
+        x_label="slope of log change by log width",
+        caption="At 0 they do not; at 1 a layer twice as wide changes twice as much.",
     )
 
 
