@@ -14,7 +14,6 @@ from modelscale.report.content import (
     Cell,
     Code,
     Estimate,
-    KeyValues,
     Paragraph,
     Section,
     Stat,
@@ -226,14 +225,16 @@ def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Se
     if advice["frontier"]:
         blocks += [_frontier_plot(advice["frontier"], _units(result))]
         blocks += [_frontier(result["metric"], advice["frontier"], _units(result))]
-    facts = tuple(
+    rows = tuple(
         (
             f"{r['factor']:g} × {_units(result) if r['what'] == 'tokens' else r['what']}",
-            f"− {_estimate(r['gain'])} of {numbers.significant(r['before'])}",
+            _estimate(r["gain"]),
+            numbers.significant(r["before"]),
         )
         for r in advice["returns"]
     )
-    blocks.append(KeyValues(facts, title="What more would buy at the top rung"))
+    heads = ("More", f"Takes off {_loss_name(result['metric'])}", "Which is")
+    blocks.append(Table(heads, rows, title="What more would buy at the top rung"))
     run = advice["next_run"]
     if run is not None:
         size = ", ".join(f"{k} {v}" for k, v in run["changes"].items())
