@@ -1,13 +1,14 @@
 """Ladders end to end: does the law foretell the rung that it has not seen?
 
-    python benchmarks/scale_ladder.py [--quick] [--runs DIR]
+    python benchmarks/scale_ladder.py [--quick] [--only NAME] [--runs DIR]
 
 Each ladder is run by `modelscale scale` as a user runs it: sizes by fractions of the data by
 seeds. The law is fitted to rungs of at most a quarter of the top rung's compute. What it says
 of the top rung stands beside two plainer answers from the same rungs: a straight line through
 log loss and log compute of the rungs that no cheaper one beats (no floor), and the loss of the
 largest rung fitted, taken as it is. `sd` is the deviation over the top rung's seeds: no answer
-can be expected to be nearer than about sd / sqrt(seeds). Data that are not there are left out.
+can be expected to be nearer than about sd / sqrt(seeds). `mup` ladders try learning rates on
+one size, whose best one all sizes have. Data that are not there are left out.
 """
 
 import json
@@ -60,6 +61,8 @@ scale:
   data: {fractions: [0.25, 0.5, 1.0]}
   lr: {sweep: [1e-2, 3e-2, 1e-1], sizes: 3}
 """
+SWEEP = "lr: {sweep: [1e-2, 3e-2, 1e-1], sizes: 3}"
+MUP = "lr: {rule: mup, base: 1, sweep: [1e-2, 3e-2, 1e-1]}"
 
 
 class Outcome(NamedTuple):
@@ -132,8 +135,12 @@ def main() -> None:
         specs["mnist_5k"] = (ROOT / "configs" / "mnist_5k_scale.yaml").read_text()
         if TEXT.is_file():
             specs["tinyshakespeare"] = SHAKESPEARE.replace("TEXT", str(TEXT))
+            specs["tinyshakespeare-mup"] = specs["tinyshakespeare"].replace(SWEEP, MUP)
+    if "--only" in sys.argv:
+        name = sys.argv[sys.argv.index("--only") + 1]
+        specs = {name: specs[name]}
     print(
-        f"{'ladder':16} {'rungs':>5} {'s':>5}  {'law':12} {'measured':>9} {'sd':>6}  "
+        f"{'ladder':19} {'rungs':>5} {'s':>5}  {'law':12} {'measured':>9} {'sd':>6}  "
         f"{'foretold':>9} {'90 % interval':>20} {'inside':>7} {'error':>7} {'line':>7} "
         f"{'last':>7}"
     )
@@ -147,7 +154,7 @@ def main() -> None:
             value, low, high = o.law
             errors = [f"{x / o.measured - 1:+7.1%}" for x in (value, o.line, o.last)]
             print(
-                f"{name:16} {o.rungs:5} {o.seconds:5.0f}  {o.kind:12} {o.measured:9.4g} "
+                f"{name:19} {o.rungs:5} {o.seconds:5.0f}  {o.kind:12} {o.measured:9.4g} "
                 f"{o.sd:6.1%}  {value:9.4g} [{low:8.4g}, {high:8.4g}] "
                 f"{'yes' if low <= o.measured <= high else 'no':>7} {' '.join(errors)}",
                 flush=True,

@@ -43,6 +43,44 @@ def document(folder, *arguments):
     return result.document
 
 
+class TestFloors:
+    def test_floor_that_is_zero_says_so_and_its_interval_is_one_of_floors(self, folder):
+        x = np.geomspace(1e3, 1e6, 12)
+        # Bent down at the end, as no floor at all would have it.
+        y = 3 * x**-0.35 * np.where(x > 2e5, 0.97, 1.0)
+        rows = "".join(f"{a:.0f},{b:.6f}\n" for a, b in zip(x, y, strict=True))
+        (folder / "bare.csv").write_text("examples,error\n" + rows)
+        words = (
+            "bare.csv",
+            "--columns",
+            "loss=error",
+            "--along",
+            "examples",
+            "--law",
+            "power_floor",
+        )
+        floor = document(folder, *words, *QUICK)["law"]["params"]["E"]
+        assert floor["value"] == floor["low"] == 0.0
+        assert 0 <= floor["high"] < y.min()
+        told = cli(folder, "fit", *words, *QUICK)
+        assert "0 (at its bound)" in told.out
+        assert "e-2" not in told.out.partition("12 points")[0]
+
+    def test_floor_that_points_show_is_left_as_it_is(self, folder):
+        words = (
+            "line.csv",
+            "--columns",
+            "loss=error",
+            "--along",
+            "examples",
+            "--law",
+            "power_floor",
+        )
+        floor = document(folder, *words, *QUICK)["law"]["params"]["E"]
+        assert floor["value"] == pytest.approx(0.05, rel=1e-3)
+        assert "at its bound" not in cli(folder, "fit", *words, *QUICK).out
+
+
 class TestAnswers:
     def test_document_holds_law_forms_predictions_and_advice(self, folder):
         found = document(

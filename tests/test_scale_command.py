@@ -64,6 +64,15 @@ def diabetes(workshop):
     return done.document
 
 
+@pytest.fixture(scope="module")
+def mup(workshop):
+    change = "scale.lr={rule: mup, sweep: [3e-3, 1e-2, 3e-2]}"
+    words = ("scale", "wine.yaml", "--json", "-q", "--threads", "1", "--name", "mup")
+    done = cli(workshop, *words, "--set", change)
+    assert done.code == 0, done.err
+    return done.document
+
+
 def table_of(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -215,6 +224,56 @@ class TestRegression:
         assert all(30 < point["loss"] < 250 for point in diabetes["points"])
 
 
+class TestOneRateForAllWidths:
+    def test_rates_are_tried_on_the_base_alone_and_hold_for_all(self, workshop, mup):
+        tried = sorted(path.name for path in (workshop / mup["run"] / "rates").iterdir())
+        assert tried == [f"size-0-lr-{k}-seed-{s}" for k in range(3) for s in range(2)]
+        assert {point["lr"] for point in mup["points"]} == {float(f"{rate_of(mup):.3g}")}
+
+    def test_coordinate_check_is_kept_and_told(self, workshop, mup):
+        check = mup["coordinate_check"]
+        rows = table_of(workshop / mup["run"] / "coordinate_check.csv")
+        assert {row["layer"] for row in rows} == {"0", "2", "output"}
+        assert {float(row["width"]) for row in rows} == {1.0, 4.0, 16.0}
+        for layer in check["layers"]:
+            own = [r for r in rows if r["layer"] == layer["layer"]]
+            for way, key in (("mup", "slope"), ("standard", "standard_slope")):
+                x, y = (
+                    np.log([float(r[c]) for r in own if r["parametrisation"] == way])
+                    for c in ("width", "change")
+                )
+                assert layer[key] == pytest.approx(np.polyfit(x, y, 1)[0])
+        assert check["holds"] == all(abs(a["slope"]) <= check["bound"] for a in check["layers"])
+
+    def test_train_makes_the_same_of_a_wide_rung(self, workshop, mup):
+        changes = ("model.hidden=[32]", "train.mup={hidden: [2]}")
+        rate = f"optimizer.lr={mup['points'][0]['lr']}"
+        sets = [word for change in (*changes, rate) for word in ("--set", change)]
+        words = ("train", "wine.yaml", "--json", "-q", "--name", "wide", "--threads", "1")
+        alone = cli(workshop, *words, *sets).document["metrics"]
+        rung = workshop / mup["run"] / "rungs/size-2-data-2-seed-0/result.json"
+        values = json.loads(rung.read_text())["values"]
+        assert values["test/accuracy"] == pytest.approx(alone["test"]["accuracy"]["value"])
+
+    def test_recommended_spec_keeps_the_base_width(self, workshop, mup):
+        spec = (workshop / mup["run"] / "recommended.yaml").read_text()
+        assert re.search(r"mup:\n +hidden: \[2\]\n", spec)
+
+    @pytest.mark.slow
+    def test_report_shows_the_check(self, workshop, mup):
+        pytest.importorskip("matplotlib")
+        assert cli(workshop, "report", mup["run"]).code == 0
+        html = (workshop / mup["run"] / "report.html").read_text()
+        for head in ("Coordinate check", "Standard slope", "Tried on the base size"):
+            assert head in html
+
+
+def rate_of(document):
+    """Return the best rate of the one size that was tried."""
+    (size,) = document["learning_rate"]["sizes"]
+    return size["best"]
+
+
 class TestWhatIsNext:
     def test_recommended_spec_trains(self, workshop, wine):
         spec = workshop / wine["run"] / "recommended.yaml"
@@ -285,10 +344,11 @@ class TestAgain:
         assert other["run"] == first["run"]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("finished", [1, 4])
-    def test_killed_ladder_ends_like_an_undisturbed_one(self, workshop, tmp_path, finished):
+    @pytest.mark.parametrize(("finished", "lr"), [(1, "fixed"), (4, "fixed"), (2, "mup")])
+    def test_killed_ladder_ends_like_an_undisturbed_one(self, tmp_path, finished, lr):
         (tmp_path / "wine.yaml").write_text(WINE)
-        more = ("--set", "train.epochs=12", "--set", "train.cohort=2")
+        changes = ("train.epochs=12", "train.cohort=2", f"scale.lr={lr}")
+        more = [word for change in changes for word in ("--set", change)]
         words = ("scale", "wine.yaml", "-q", "--threads", "1", *more)
         whole = cli(tmp_path, *words, "--json", "--runs", "whole").document
         process = started(tmp_path, *words, "--runs", "killed")
@@ -338,6 +398,12 @@ class TestBadSpecs:
             ("scale.data={fractions: [0.5, 0.5]}", "twice"),
             ("scale={sizes: {model.dropout: {choices: [0.1, 2]}}}", "model.dropout"),
             ("scale.family={}", "exclude each other"),
+            ("scale.lr={base: 1}", "'base' goes with rule 'mup'"),
+            ("scale.lr={rule: mup, sizes: 2}", "rates are tried on one size, 'base'"),
+            ("scale.lr={rule: mup, base: 3}", "there are 3 sizes, the first is 0"),
+            ("scale={lr: mup, data: {fractions: [0.5, 1]}}", "sizes of several widths"),
+            ("train.mup={hidden: [2, 2]}", "hidden has 2 layers, and the model 1"),
+            ("train.mup={width: 2}", "'width' is no width of mlp; it has: hidden"),
         ],
     )
     def test_is_told_with_its_place(self, workshop, change, told):
@@ -345,6 +411,25 @@ class TestBadSpecs:
         assert done.code == 78, done.err
         assert told in done.err
         assert not (workshop / "runs" / "bad").exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            (("scale.lr=mup", "optimizer=sgd"), "for adam and adamw, not for sgd"),
+            (("scale.lr=mup", "train.mup={hidden: [2]}"), "leave one of them out"),
+            (("scale.lr=mup", "regularization.l2=0.1"), "follow no such rule; use adamw"),
+            (("scale.lr=mup", "model.members=2"), "no rule says how"),
+            (
+                ("scale.lr=mup", "model=linear", "scale.sizes={train.epochs: {choices: [1]}}"),
+                "is not defined for linear",
+            ),
+        ],
+    )
+    def test_what_has_no_rule_from_width_to_width_is_told(self, workshop, changes, told):
+        sets = [word for change in changes for word in ("--set", change)]
+        done = cli(workshop, "scale", "wine.yaml", "-q", "--name", "bad", *sets)
+        assert done.code == 78, done.err
+        assert told in done.err
 
     def test_missing_section(self, workshop):
         done = cli(workshop, "scale", "wine.yaml", "-q", "--set", "scale=null")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelscale.report import numbers
 from modelscale.spec.docstrings import first_line
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def _show_law(found: Fitted, console: Console) -> None:
     with_all = left > 0 and whole is not None
     rows = []
     for name, p in analysis.params().items():
-        row = [name, f"{p.value:.6g}", f"{p.low:.6g}", f"{p.high:.6g}"]
+        row = [name, numbers.parameter(p.value, 6), f"{p.low:.6g}", f"{p.high:.6g}"]
         if with_all and whole is not None:
-            row.append(f"{whole.params[name]:.6g}")
+            row.append(numbers.parameter(whole.params[name], 6))
         rows.append(row)
     more = ["with outliers"] if with_all else []
     console.table(["parameter", "value", f"low {level:.0%}", f"high {level:.0%}", *more], rows)

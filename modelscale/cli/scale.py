@@ -111,25 +111,50 @@ def show_scaled(result: Scaled, console: Console) -> None:
 
 
 def _show_law(document: dict[str, Any], law: dict[str, Any], console: Console) -> None:
-    rate = document["learning_rate"]
+    from modelscale.report import numbers
+
+    rate, check = document["learning_rate"], document.get("coordinate_check")
     if rate is not None:
-        console.data(f"learning rate: {rate['c']:.4g} N^{0 - rate['a']:.4g}")
+        power = f" N^{0 - rate['a']:.4g}" if check is None else " at all widths"
+        console.data(f"learning rate: {rate['c']:.4g}{power}")
+    _show_check(check, console)
     console.data(
         f"law of {document['metric']}: {law['kind']}, {law['points']} runs, noise "
         f"{law['noise']:.2%}" + (f", x: {document['along']}" if document["along"] else "")
     )
     level = f"{law['level']:.0%}"
-    refit = (document["refit"] or {}).get("params", {})
+    again = document["refit"]
+    same = again is not None and again["kind"] == law["kind"]
+    refit = again["params"] if same else {}
     rows = [
         [
             name,
-            f"{p['value']:.5g}",
+            numbers.parameter(p["value"]),
             _ends(p),
-            *([f"{refit[name]['value']:.5g}"] if name in refit else ["–"]),
+            *([numbers.parameter(refit[name]["value"])] if same else []),
         ]
         for name, p in law["params"].items()
     ]
-    console.table(["parameter", "value", f"{level} interval", "with the top"], rows)
+    more = ["with the top"] if same else []
+    console.table(["parameter", "value", f"{level} interval", *more], rows)
+    if again is not None and not same:
+        told = ", ".join(
+            f"{name} {numbers.parameter(p['value'])}" for name, p in again["params"].items()
+        )
+        console.data(f"with the top the law is {again['kind']}: {told}")
+
+
+def _show_check(check: dict[str, Any] | None, console: Console) -> None:
+    if check is None:
+        return
+    slopes = [layer["slope"] for layer in check["layers"] if layer["slope"] is not None]
+    plain = [x["standard_slope"] for x in check["layers"] if x["standard_slope"] is not None]
+    if slopes and plain:
+        console.data(
+            f"coordinate check: layers change by width^{min(slopes):+.2f} to "
+            f"{max(slopes):+.2f} (standard: {min(plain):+.2f} to {max(plain):+.2f}): "
+            f"{'holds' if check['holds'] else 'does not hold'}"
+        )
 
 
 def _show_test(held: dict[str, Any], units: str, console: Console) -> None:

@@ -195,7 +195,32 @@ class Assembly:
             augment=spec.data.augment,
             edits=edits,
             start=start,
+            narrow=None if spec.train.mup is None else self._narrow(model, spec, data, loss),
         )
+
+    def _narrow(
+        self, model: ModelSpec, spec: Experiment, data: Prepared, loss: LossSpec
+    ) -> ModelSpec:
+        """Return the model at its base width.
+
+        Raises:
+            SpecError: If no rule says how it grows from there.
+        """
+        import torch
+
+        from modelscale.models.modules.widths import width_factors
+
+        assert spec.train.mup is not None
+        if data.task == "pretraining":
+            raise self.fault("train.mup", "is not defined for pretraining")
+        narrow = model.at_widths(spec.train.mup)
+        outputs = loss.outputs(data.targets)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                width_factors(*(m.build(data.inputs, outputs) for m in (model, narrow)))
+            except ValueError as error:
+                raise self.fault("train.mup", str(error)) from None
+        return narrow
 
     def fault(self, path: str, message: str) -> SpecError:
         """Return the error about one key of the spec, with the place where it stands."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from modelscale.data.section import DataSection
 from modelscale.ensembling.methods.base import EnsembleSpec
@@ -102,6 +103,29 @@ class Experiment(Spec):
         if self.task is None and self.loss is not None and self.loss.task == "pretraining":
             return "pretraining"
         return self.task
+
+    @model_validator(mode="after")
+    def _base_width_fits(self) -> Self:
+        if self.train.mup is not None:
+            try:
+                self._check_base_width(self.train.mup)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                place = ("train", "mup", *fault["loc"][:1])
+                raise faults_at((place, fault["msg"])) from None
+            except ValueError as error:
+                raise faults_at((("train", "mup"), str(error))) from None
+        return self
+
+    def _check_base_width(self, widths: Mapping[str, Any]) -> None:
+        """Raise ValueError where no rule carries the learning rate from the base width."""
+        self.model.at_widths(widths)
+        if not self.optimizer.scale_free:
+            raise ValueError(
+                f"its rates are those for adam and adamw, not for {self.optimizer.own_kind()}"
+            )
+        if self.regularization.l1 or self.regularization.l2:
+            raise ValueError("the penalties of `regularization` follow no such rule; use adamw")
 
     @model_validator(mode="after")
     def _space_exists(self) -> Self:

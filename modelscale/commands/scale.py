@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscale.commands.documents import clean
 from modelscale.commands.fit_documents import analysis_json
@@ -24,6 +24,7 @@ from modelscale.commands.scale_results import (
     write_points,
 )
 from modelscale.commands.scale_training import RungTrainer
+from modelscale.commands.scale_widths import CHECK, Check, check_of
 from modelscale.commands.telling import Listener
 from modelscale.errors import Diverged, SpecError
 from modelscale.runs.atomic import json_bytes
@@ -151,16 +152,8 @@ def _climbed(
     section, task = ladder.section, assembly.loaded.task
     metric = section.metric
     trainer = RungTrainer(run, assembly, goal, stop, tell)
-    rule, warnings = None, list(assembly.loaded.warnings)
-    if section.lr.sweep:
-        rule = rule_of(trainer.train_all(FOLDER, rate_rungs(ladder)), metric, task)
-        if rule is None:
-            raise Diverged("a size has no finite loss at any learning rate of scale.lr.sweep")
-        ladder = ladder.with_rates({s.index: rule.at(s.parameters) for s in ladder.sizes})
-        warnings += [
-            f"{count:,} parameters: the best learning rate is at the edge of scale.lr.sweep"
-            for count in rule.edges
-        ]
+    rates = _rated(trainer, ladder)
+    ladder, warnings = rates.ladder, [*assembly.loaded.warnings, *rates.warnings]
 
     def each(outcomes: list[Outcome]) -> None:
         write_points(run, outcomes, metric, task)
@@ -179,11 +172,11 @@ def _climbed(
             "loss is above 0"
         )
     law = law_of(good, section, task, assembly.experiment.seed)
-    advice = advice_of(ladder, law, rule)
+    advice = advice_of(ladder, law, rates.rule)
     warnings += [*law.warnings, *(advice.warnings if advice else ())]
     for warning in warnings[len(assembly.loaded.warnings) :]:
         tell.warn(warning)
-    found = law_document(law, rule, advice, section)
+    found = law_document(law, rates, advice, section)
     run.write(LAW, json_bytes(clean(found)))
     if advice is not None:
         run.write(RECOMMENDED, dump(advice.spec).encode())
@@ -206,11 +199,59 @@ def _climbed(
     return dict(clean(document))
 
 
+class Rates(NamedTuple):
+    """How the learning rates of a ladder were found.
+
+    Attributes:
+        ladder: With them.
+        rule: What was tried, and what follows; None where nothing was.
+        check: Whether all widths can have the base's; None where they need not.
+        warnings: Reasons for doubt.
+    """
+
+    ladder: Ladder
+    rule: RateRule | None
+    check: Check | None
+    warnings: tuple[str, ...]
+
+
+def _rated(trainer: RungTrainer, ladder: Ladder) -> Rates:
+    """Find the learning rates that a ladder's section leaves open."""
+    section, assembly = ladder.section, trainer.assembly
+    rule, check, warnings = None, None, []
+    if section.lr.sweep:
+        tried = trainer.train_all(FOLDER, rate_rungs(ladder))
+        rule = rule_of(tried, section.metric, assembly.loaded.task)
+        if rule is None:
+            raise Diverged("a size has no finite loss at any learning rate of scale.lr.sweep")
+        ladder = ladder.with_rates({s.index: rule.at(s.parameters) for s in ladder.sizes})
+        warnings = [
+            f"{count:,} parameters: the best learning rate is at the edge of scale.lr.sweep"
+            for count in rule.edges
+        ]
+    if section.lr.rule == "mup":
+        check = _checked(trainer.run, assembly, ladder)
+        warnings += check.warnings()
+    return Rates(ladder, rule, check, tuple(warnings))
+
+
+def _checked(run: RunFolder, assembly: Assembly, ladder: Ladder) -> Check:
+    """Return the coordinate check of a ladder; made once, then read."""
+    path = run.path / CHECK
+    if path.is_file():
+        return Check.read(path.read_bytes())
+    base = ladder.sizes[ladder.section.lr.base]
+    lr = next(rung.lr for rung in ladder.rungs if rung.size.index == base.index)
+    check = check_of(assembly, ladder.sizes, base, lr)
+    run.write(CHECK, check.table())
+    return check
+
+
 def law_document(
-    law: Law, rule: RateRule | None, advice: Advice | None, section: ScaleSection
+    law: Law, rates: Rates, advice: Advice | None, section: ScaleSection
 ) -> dict[str, Any]:
     """Return the content of `law.json`: the law, its test, the refit, what follows."""
-    shown = law.shown
+    shown, rule, check = law.shown, rates.rule, rates.check
     document: dict[str, Any] = {
         "metric": section.metric,
         "along": law.along,
@@ -219,6 +260,7 @@ def law_document(
         "held_out": None,
         "refit": None,
         "learning_rate": None if rule is None else rule.to_json(),
+        "coordinate_check": None if check is None else check.to_json(),
         "recommendation": None if advice is None else advice.document,
     }
     if shown is not None:

@@ -120,8 +120,11 @@ def ladder_of(assembly: Assembly, section: ScaleSection) -> Ladder:
                 f"size {larger.index} has {larger.parameters:,} parameters and the one before "
                 f"{smaller.parameters:,}; sizes go from the smallest to the largest",
             )
+    beyond = tuple(_beyond(assembly, section, sizes))
+    if section.lr.rule == "mup":
+        sizes, beyond = _with_base(assembly, section, sizes, beyond)
     rungs = tuple(_rungs(assembly, section, sizes))
-    return Ladder(section, sizes, rungs, tuple(_beyond(assembly, section, sizes)))
+    return Ladder(section, sizes, rungs, beyond)
 
 
 def replica_of(assembly: Assembly, rung: Rung) -> Replica:
@@ -260,6 +263,23 @@ def _size(assembly: Assembly, index: int, changes: dict[str, Any]) -> Size:
         raise assembly.fault("scale", f"size {index} ({_told(changes)}): {message}") from None
     facts = model_facts(assembly.replica(0, assembly.experiment.seed, variant))
     return Size(index, changes, variant, facts["parameters"], facts["macs"])
+
+
+def _with_base(
+    assembly: Assembly,
+    section: ScaleSection,
+    sizes: tuple[Size, ...],
+    beyond: tuple[Size, ...],
+) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
+    """Return both next to the width of the base, whose learning rate is that of all."""
+    from modelscale.commands.scale_widths import with_base
+
+    if section.lr.base >= len(sizes):
+        raise assembly.fault("scale.lr.base", f"there are {len(sizes)} sizes, the first is 0")
+    if assembly.experiment.train.mup is not None:
+        raise assembly.fault("scale.lr", "train.mup says the base width; leave one of them out")
+    every = with_base(assembly, (*sizes, *beyond), sizes[section.lr.base])
+    return every[: len(sizes)], every[len(sizes) :]
 
 
 def _beyond(

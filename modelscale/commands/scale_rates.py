@@ -2,7 +2,8 @@
 
 The best rate of a size is the minimum of a parabola through the best rate tried and its two
 neighbours, in logarithms of rate and loss. Through those of several sizes goes the line
-log lr = log c - a log N (least squares), which gives every size its rate.
+log lr = log c - a log N (least squares), which gives every size its rate. Under `mup` one size
+is tried, so that a is 0.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def rate_rungs(ladder: Ladder) -> list[Rung]:
     return [
         replace(rung, lr=lr, label=f"size-{rung.size.index}-lr-{k}-seed-{rung.seed}")
         for rung in ladder.rungs
-        if rung.data == top and rung.size.index < rates.sizes
+        if rung.data == top and rates.tries(rung.size.index)
         for k, lr in enumerate(rates.sweep)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -81,6 +82,9 @@ class FromCheckpoint(ModelSpec):
         path = getattr(self, "from")
         assert isinstance(path, Path)
         return path
+
+    def at_widths(self, fields: Mapping[str, Any]) -> ModelSpec:
+        raise ValueError("is for weights that are drawn, not for those of model.from")
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         raise AssertionError("a checkpoint's own model is built in its place")

@@ -46,6 +46,10 @@ class ModelSpec(Component):
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression")
     """What the network can learn."""
 
+    widths: ClassVar[tuple[str, ...]] = ()
+    """Fields that say how wide it is; none where no rule carries a learning rate from one width
+    to another (see `modules/widths.py`)."""
+
     reconstructs: ClassVar[bool] = False
     """Whether it makes its input again, to find anomalies without labels."""
 
@@ -87,6 +91,28 @@ class ModelSpec(Component):
                 f"of shape {inputs.shape}; these do: {', '.join(others)}"
             )
         self.check_size(inputs)
+
+    def at_widths(self, fields: Mapping[str, Any]) -> ModelSpec:
+        """Return this model with other widths.
+
+        Raises:
+            ValueError: If one of the fields is no width, or the values do not fit the model.
+        """
+        kind = self.own_kind()
+        if not self.widths:
+            known = [k for k in ModelSpec.kinds() if ModelSpec.of_kind(k).widths]
+            raise ValueError(f"is not defined for {kind}; for these it is: {', '.join(known)}")
+        for name, value in fields.items():
+            if name not in self.widths:
+                raise ValueError(
+                    f"'{name}' is no width of {kind}; it has: {', '.join(self.widths)}"
+                )
+            own = getattr(self, name)
+            if isinstance(own, tuple) and len(own) != len(tuple(value)):
+                raise ValueError(
+                    f"{name} has {len(tuple(value))} layers, and the model {len(own)}"
+                )
+        return type(self).model_validate({**self.model_dump(), **fields})
 
     def quantile_bins(self) -> int:
         """Return how many bins the model wants each number cut into; 0 for none."""

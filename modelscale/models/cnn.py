@@ -23,6 +23,7 @@ class Cnn(ModelSpec):
 
     takes: ClassVar[tuple[Form, ...]] = ("image",)
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+    widths: ClassVar[tuple[str, ...]] = ("channels",)
 
     channels: tuple[Channels, ...] = Field((32, 64, 128), min_length=1)
     """Channels of each convolution."""

@@ -26,6 +26,7 @@ class FtTransformer(ModelSpec):
     encoding: ClassVar[Encoding] = "codes"
     takes: ClassVar[tuple[Form, ...]] = ("vector", "image", "tokens")
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+    widths: ClassVar[tuple[str, ...]] = ("width",)
 
     width: int = Field(64, ge=1)
     """Size of a token; a multiple of `heads`."""

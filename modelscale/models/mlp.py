@@ -25,6 +25,7 @@ class Mlp(ModelSpec):
 
     takes: ClassVar[tuple[Form, ...]] = ("vector", "image", "series")
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+    widths: ClassVar[tuple[str, ...]] = ("hidden",)
 
     hidden: tuple[Units, ...] = (128, 128)
     """Units of each hidden layer; empty makes a linear model."""

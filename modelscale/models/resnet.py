@@ -21,6 +21,7 @@ class Resnet(ModelSpec):
     """
 
     takes: ClassVar[tuple[Form, ...]] = ("image",)
+    widths: ClassVar[tuple[str, ...]] = ("width",)
 
     width: int = Field(16, ge=1)
     """Channels of the first stage."""

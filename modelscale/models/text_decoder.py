@@ -24,6 +24,7 @@ class TextDecoder(ModelSpec):
     takes: ClassVar[tuple[Form, ...]] = ("tokens",)
     tasks: ClassVar[tuple[Task, ...]] = ("language_model",)
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+    widths: ClassVar[tuple[str, ...]] = ("width",)
 
     width: int = Field(128, ge=1)
     """Size of a token; a multiple of `heads`."""

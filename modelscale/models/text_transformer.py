@@ -23,6 +23,7 @@ class TextTransformer(ModelSpec):
 
     takes: ClassVar[tuple[Form, ...]] = ("tokens",)
     per_replica: ClassVar[tuple[str, ...]] = ("dropout",)
+    widths: ClassVar[tuple[str, ...]] = ("width",)
 
     width: int = Field(64, ge=1)
     """Size of a token; a multiple of `heads`."""

@@ -19,6 +19,7 @@ class Adam(OptimizerSpec):
     """Adam: steps scaled by running moments of the gradient (Kingma & Ba, arXiv:1412.6980)."""
 
     slot_names: ClassVar[tuple[str, ...]] = _adam.SLOTS
+    scale_free: ClassVar[bool] = True
 
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the gradient's running mean."""

@@ -19,6 +19,7 @@ class Adamw(OptimizerSpec):
     """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101)."""
 
     slot_names: ClassVar[tuple[str, ...]] = _adam.SLOTS
+    scale_free: ClassVar[bool] = True
 
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the gradient's running mean."""

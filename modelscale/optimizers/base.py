@@ -34,6 +34,9 @@ class OptimizerSpec(Component):
     full_batch: ClassVar[bool] = False
     """Whether a step always takes the whole training part."""
 
+    scale_free: ClassVar[bool] = False
+    """Whether the length of a step does not depend on the scale of the gradient."""
+
     lr: float = Field(1e-3, gt=0)
     """Learning rate at its peak, before the schedule scales it."""
 

@@ -64,6 +64,14 @@ def plain(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
+def parameter(value: float | None, digits: int = 5) -> str:
+    """Return a law's parameter; one that its search drove to zero says so."""
+    special = _special(value)
+    if special is not None or value is None:
+        return special or MISSING
+    return f"{value:.{digits}g}" if value else "0 (at its bound)"
+
+
 def percent(fraction: float | None, decimals: int = 1) -> str:
     """Return a fraction as per cent: 0.978 as `97.8 %`."""
     if fraction is None or not isfinite(fraction):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelscale.scaling.bootstrap import RESAMPLES, Interval, Resampled, Scheme, resample
-from modelscale.scaling.fitting import Fit
+from modelscale.scaling.fitting import Fit, resolved
 from modelscale.scaling.measurement import reach_of
 from modelscale.scaling.outliers import Rule, with_and_without
 from modelscale.scaling.ranking import Form, hold_out, rank, scale_of
@@ -113,9 +113,13 @@ class Analysis:
         """Return the best law's parameters with their intervals."""
         pairs = zip(self.fit.params.items(), self.resampled.params().T, strict=True)
         level = self.options.level
-        return {
-            name: self.resampled.interval(value, draws, level) for (name, value), draws in pairs
-        }
+        found = {}
+        for (name, value), draws in pairs:
+            ends = self.resampled.interval(value, draws, level)
+            found[name] = Interval(
+                *(resolved(self.fit.law, self.fit.points, name, end) for end in ends)
+            )
+        return found
 
 
 def analyse(points: Points, laws: Mapping[str, LawSpec], options: Options) -> Analysis:

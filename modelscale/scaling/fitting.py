@@ -30,6 +30,9 @@ DELTA = 1e-3
 AMPLE = 20
 """Points a parameter from which neither the fit nor its intervals need to be sparing."""
 
+RESOLUTION = 1e-6
+"""Part of the lowest loss below which a floor cannot be told from zero."""
+
 TOLERANCE = 1e-13
 _EFFICIENT = 1.345
 _FINALISTS = 3  # starts that are followed to the end
@@ -129,7 +132,8 @@ class Fit:
     Attributes:
         law: The formula.
         points: What it was fitted to.
-        params: Parameters by name, in the user's units.
+        params: Parameters by name, in the user's units; a floor that cannot be told from
+            zero is 0, where its search is bounded.
         objective: The sum that was minimised.
         residual_M: log(predicted) - log(measured) of each point.
         delta: Of the Huber function.
@@ -196,6 +200,13 @@ def noise_of(fit: Fit) -> float:
     return float(np.sqrt(np.sum(w * clipped**2) / (len(r) - len(fit.z_P))))
 
 
+def resolved(law: LawSpec, points: Points, name: str, value: float) -> float:
+    """Return a parameter, or 0 for a floor that points cannot tell from it."""
+    if name == law.floor and 0 <= value < RESOLUTION * float(points.loss_M.min()):
+        return 0.0
+    return value
+
+
 def _fit(frame: Frame, delta: float, starts: Array, tolerance: float) -> Fit | None:
     import numpy as np
 
@@ -221,7 +232,10 @@ def _fit(frame: Frame, delta: float, starts: Array, tolerance: float) -> Fit | N
     return Fit(
         law,
         points,
-        {name: float(t) for name, t in zip(frame.names, theta, strict=True)},
+        {
+            name: resolved(law, points, name, float(t))
+            for name, t in zip(frame.names, theta, strict=True)
+        },
         float(found.cost_B[best]),
         value[0] - frame.target_M,
         delta,

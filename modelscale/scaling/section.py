@@ -56,19 +56,43 @@ class DataLadder(Spec):
 class LearningRates(Spec):
     """How the learning rate follows the size.
 
-    Without `sweep` (or as the word `fixed`) all sizes have the spec's own `optimizer.lr`.
+    Without `sweep` all sizes have the spec's own `optimizer.lr`: the words `fixed`, and `mup`
+    for `{rule: mup}`.
     """
 
+    rule: Literal["fitted", "mup"] = "fitted"
+    """`mup` has one rate for all sizes and lets wide layers begin and learn as `train.mup` has
+    them, next to those of the size `base`. A coordinate check before the ladder tells whether
+    that holds."""
+
     sweep: tuple[Positive, ...] = ()
-    """Learning rates that are tried on the smallest sizes, with all data and all seeds. The
-    best ones give the rule lr = c N^-a, by which every size then has its rate."""
+    """Learning rates that are tried with all data and all seeds. By default on the smallest
+    sizes, whose best ones give the rule lr = c N^-a, by which every size then has its rate;
+    with `mup` on the size `base` alone, whose best rate all have."""
 
     sizes: int = Field(3, ge=1)
-    """Sizes on which they are tried; from two on, the exponent a is fitted."""
+    """Sizes on which they are tried; from two on, the exponent a is fitted. Not with `mup`."""
+
+    base: int = Field(0, ge=0)
+    """The size, 0 the smallest, at whose width `mup` changes nothing."""
 
     @classmethod
     def expand(cls, data: Any) -> Any:
+        if data == "mup":
+            return {"rule": "mup"}
         return {} if data == "fixed" else data
+
+    @model_validator(mode="after")
+    def _is_of_the_rule(self) -> Self:
+        if self.rule == "mup" and "sizes" in self.model_fields_set:
+            raise clash("with rule 'mup' rates are tried on one size, 'base'", "sizes", "rule")
+        if self.rule != "mup" and "base" in self.model_fields_set:
+            raise clash("'base' goes with rule 'mup'", "base")
+        return self
+
+    def tries(self, size: int) -> bool:
+        """Return whether rates are tried on a size."""
+        return size == self.base if self.rule == "mup" else size < self.sizes
 
     @field_validator("sweep")
     @classmethod
@@ -99,7 +123,7 @@ class ScaleSection(Spec):
     the share of errors, 1 - accuracy."""
 
     lr: LearningRates = Field(default_factory=LearningRates)
-    """Learning rate by size: `fixed`, or `{sweep: [3e-4, 1e-3, 3e-3]}`."""
+    """Learning rate by size: `fixed`, `{sweep: [3e-4, 1e-3, 3e-3]}`, or `mup`."""
 
     law: str = "auto"
     """A kind of law, or `auto` for the one that foretells the larger rungs best."""

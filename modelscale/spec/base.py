@@ -55,7 +55,8 @@ class Spec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _suggest_names(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Read values as their fields want them; name the nearest field to an unknown one."""
+        """Read a short form, and values as fields want them; name the nearest known field."""
+        data = cls.expand(data)
         if isinstance(data, dict):
             data = fit(data, wanted_by(cls))
         try:

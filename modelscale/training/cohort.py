@@ -14,6 +14,7 @@ from modelscale.losses.base import LossSpec
 from modelscale.models.edits.base import edited
 from modelscale.models.modules.members import Answer, tell_members
 from modelscale.models.modules.noise import count_noise, playing, uniform
+from modelscale.models.modules.widths import rescale
 from modelscale.seeds import derive
 from modelscale.tensors import Task
 from modelscale.training.depth import still_parts
@@ -21,6 +22,7 @@ from modelscale.training.layout import Layout
 from modelscale.training.packed import packed_stack
 from modelscale.training.padding import Padding, corner, widest
 from modelscale.training.replica import Replica
+from modelscale.training.widening import factors_of
 
 Buffers = dict[str, Tensor]  # by name, each (K, *shape)
 
@@ -288,6 +290,7 @@ def build_network(replica: Replica) -> nn.Module:
         # `torch.manual_seed` also notes where it was called: 0.3 ms a network.
         torch.default_generator.manual_seed(derive(replica.seed, "weights"))
         network = replica.model.build(data.inputs, replica.loss.outputs(data.targets))
+        rescale(network, factors_of(replica, network))
     tell_members(network, answer_of(replica.loss, data.task, data.targets))
     network = replica.loss.pretext(edited(network, replica.edits), data.inputs, uniform)
     if replica.start is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -34,6 +34,9 @@ class EarlyStopping(Spec):
     """Smallest change of the monitored metric that counts as an improvement."""
 
 
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+
 class TrainPlan(Spec):
     """How long and in what bites to train."""
 
@@ -62,6 +65,12 @@ class TrainPlan(Spec):
 
     compile: bool = False
     """Whether the network goes through `torch.compile`."""
+
+    mup: dict[str, PositiveInt | Widths] | None = Field(None, min_length=1)
+    """The model's fields at the base width, `{hidden: [64]}`: with them wider layers begin and
+    learn so that the learning rate that is best there is best here too (maximal update
+    parametrisation, arXiv:2203.03466). For Adam, and weights that are drawn: after a cut, and
+    from a checkpoint on, all layers learn at one rate."""
 
     early_stopping: EarlyStopping | None = None
     """Stop when the monitored metric no longer improves; needs a validation part."""

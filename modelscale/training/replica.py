@@ -30,6 +30,8 @@ class Replica:
             bootstrap counts; None for equal weights.
         edits: What is done to the network after it was built, such as a cut.
         start: The weights that it begins with; None where its seed draws all of them.
+        narrow: The model at the base width, whose layers say how those of this one begin and
+            learn; None where all do so alike.
     """
 
     model: ModelSpec
@@ -45,6 +47,7 @@ class Replica:
     weights: Tensor | None = None
     edits: tuple[EditSpec, ...] = ()
     start: Start | None = None
+    narrow: ModelSpec | None = None
 
     @property
     def ranks(self) -> bool:

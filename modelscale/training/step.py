@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from modelscale.training.cohort import Cohort
 from modelscale.training.packed import Tape
 from modelscale.training.precision import LossScale, arithmetic
 from modelscale.training.replica import Replica
+from modelscale.training.widening import pieces_of, share_of
 
 if TYPE_CHECKING:
     from modelscale.optimizers.base import Number
@@ -55,6 +56,7 @@ class Stepper:
         halves = self.plan.precision == "fp16"
         self.scale = LossScale.start(len(cohort), cohort.device) if halves else None
         self._shares: tuple[list[int], Tensor] | None = None
+        self._pieces = pieces_of(first, cohort.network, cohort.layout)
         self._rebind()
 
     def keep(self, chosen: list[int]) -> None:
@@ -228,14 +230,30 @@ class Stepper:
             grad_KP.mul_((self.plan.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
         lr_K = self._learning_rates(steps)
         share_KP = self._rate_shares(steps)
-        if self._fused and share_KP is None:
-            rows = [row | {"lr": lr} for row, lr in zip(self._rows, lr_K, strict=True)]
-            if self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, steps):
-                return
+        if self._fused and share_KP is None and self._update_rows(grad_KP, lr_K, steps):
+            return
         lr = number_of(lr_K, theta_KP.device)
         hypers = self._numbers | {"lr": lr if share_KP is None else lr * share_KP}
+        if self._pieces:
+            hypers = _at_rate(hypers, share_of(self._pieces, theta_KP.device))
         step = number_of(steps, theta_KP.device)
         self.optimizer.update(theta_KP, grad_KP, self.slots_KP, hypers, step)
+
+    def _update_rows(self, grad_KP: Tensor, lr_K: list[float], steps: list[int]) -> bool:
+        """Take the step with fused kernels, if the optimizer has any; return whether it has."""
+        theta_KP = self.cohort.weights.theta_KP
+        rows = [row | {"lr": lr} for row, lr in zip(self._rows, lr_K, strict=True)]
+        if not self._pieces:
+            return self.optimizer.update_rows(theta_KP, grad_KP, self.slots_KP, rows, steps)
+        for start, stop, rate in self._pieces:
+            part = slice(start, stop)
+            slots = {name: slot_KP[:, part] for name, slot_KP in self.slots_KP.items()}
+            own = [_at_rate(row, rate) for row in rows]
+            if not self.optimizer.update_rows(
+                theta_KP[:, part], grad_KP[:, part], slots, own, steps
+            ):
+                return False
+        return True
 
     def _rate_shares(self, steps: list[int]) -> Tensor | None:
         """Return (K, P), the share of its replica's learning rate that each number has.
@@ -305,6 +323,20 @@ def learning_rate(replica: Replica, step: int) -> float:
     """Return a replica's scheduled learning rate of one step, 1 at the first."""
     factor = replica.scheduler.factor(step, replica.total_steps, replica.steps_per_epoch)
     return replica.optimizer.lr * factor
+
+
+N = TypeVar("N", float, "Number")
+
+
+def _at_rate(hypers: dict[str, N], rate: N) -> dict[str, N]:
+    """Return an optimizer's numbers for layers that learn at a multiple of the rate.
+
+    What decays does so as fast as elsewhere: its rate is that of the whole network.
+    """
+    found = hypers | {"lr": hypers["lr"] * rate}
+    if "weight_decay" in hypers:
+        found["weight_decay"] = hypers["weight_decay"] / rate
+    return found
 
 
 def number_of(values: Sequence[float], device: torch.device) -> Number:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, get_args
 
+from modelscale.commands.reporting.coordinates import coordinate_section
 from modelscale.commands.reporting.reading import RunView
 from modelscale.report import numbers
 from modelscale.report.charts import Curves, Foretold, LadderSize, ScalingLaw, Series
 from modelscale.report.content import (
     Block,
+    Cell,
     Code,
     Estimate,
-    KeyValues,
     Paragraph,
     Section,
     Stat,
@@ -21,6 +22,8 @@ from modelscale.report.content import (
 from modelscale.tensors import Task
 
 _MOST_SIZES = 8
+_WIDE = 10  # times as large as the lower end of an interval is its upper one
+_TOGETHER = "\u00a0"  # a space at which no line ends
 _RECOMMENDED = "recommended.yaml"
 
 
@@ -58,7 +61,9 @@ def ladder_sections(view: RunView) -> list[Section]:
     if result.get("recommendation"):
         sections.append(_advice(view, result, result["recommendation"]))
     if result.get("learning_rate"):
-        sections.append(_rates(result["learning_rate"]))
+        sections.append(_rates(result["learning_rate"], result.get("coordinate_check")))
+    if result.get("coordinate_check"):
+        sections.append(coordinate_section(result["coordinate_check"]))
     sections.append(_rungs(result))
     return sections
 
@@ -67,24 +72,19 @@ def _law(result: dict[str, Any]) -> Section:
     law = result["law"]
     blocks: list[Block] = [_plot(result)]
     if law is not None:
-        refit = (result.get("refit") or {}).get("params", {})
-        rows = tuple(
-            (
-                name,
-                numbers.estimate(p["value"], p["low"], p["high"]),
-                numbers.significant(refit.get(name, {}).get("value")),
-            )
-            for name, p in law["params"].items()
+        refit = result.get("refit")
+        tested = (
+            f"{_runs(law)} The law is the one that was tested; recommendations use the fit to "
+            "all rungs."
         )
-        blocks.append(
-            Table(
-                ("Parameter", f"{law['level']:.0%} interval", "With the held-out rungs"),
-                rows,
-                title=f"The law: {law['kind']}",
-                caption=f"{law['points']} runs, noise {law['noise']:.1%} of the loss. The law "
-                "is the one that was tested; recommendations use the fit to all rungs.",
-            )
-        )
+        if refit is not None and refit["kind"] == law["kind"]:
+            blocks.append(_params(f"The law: {law['kind']}", law, tested, refit["params"]))
+        elif refit is not None:
+            blocks.append(_params(f"The law that was tested: {law['kind']}", law, tested))
+            title = f"With the held-out rungs: {refit['kind']}"
+            blocks.append(_params(title, refit, _runs(refit)))
+        else:
+            blocks.append(_params(f"The law: {law['kind']}", law, _runs(law)))
         forms = tuple((f["kind"], _share(f["held_out"])) for f in result["forms"])
         blocks.append(
             Table(
@@ -99,6 +99,23 @@ def _law(result: dict[str, Any]) -> Section:
         "Compute is 3 × 2 × multiply-adds of a forward pass × examples seen, counted from the "
         "network's own modules.",
     )
+
+
+def _params(
+    title: str, law: dict[str, Any], caption: str, refit: dict[str, Any] | None = None
+) -> Table:
+    """Return a law's parameters; beside them those of the same law with the held-out rungs."""
+    heads = ("Parameter", f"{law['level']:.0%} interval")
+    rows: list[tuple[Cell, ...]] = []
+    for name, p in law["params"].items():
+        more = () if refit is None else (numbers.significant(refit[name]["value"]),)
+        rows.append((name, _estimate(p) + _bound(p), *more))
+    columns = heads if refit is None else (*heads, "With the held-out rungs")
+    return Table(columns, tuple(rows), title=title, caption=caption)
+
+
+def _runs(law: dict[str, Any]) -> str:
+    return f"{law['points']} runs, noise {law['noise']:.1%} of the loss."
 
 
 def _plot(result: dict[str, Any]) -> ScalingLaw:
@@ -159,7 +176,7 @@ def _test(result: dict[str, Any]) -> Section:
             numbers.count(int(r["tokens"])),
             f"{r['times_fitted_compute']:.2f}",
             numbers.significant(r["measured"]),
-            numbers.estimate(r["value"], r["low"], r["high"]),
+            _estimate(r),
             f"{r['error']:+.1%}",
             "inside" if r["inside"] else "outside",
         )
@@ -188,14 +205,14 @@ def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Se
     chosen = advice["chosen"]
     blocks: list[Block] = [
         Table(
-            ("Size", "Parameters", "FLOPs", "Expected", ""),
+            ("Size", "Parameters", "FLOPs", "Expected", "State"),
             tuple(
                 (
                     ", ".join(f"{k} {v}" for k, v in option["changes"].items()) or "as it is",
                     numbers.count(option["parameters"]),
                     numbers.si(option["compute"]),
                     _estimate(option["expected"]),
-                    "" if option["trained"] else "not trained",
+                    "trained" if option["trained"] else "not trained",
                 )
                 for option in advice["sizes"]
             ),
@@ -208,14 +225,16 @@ def _advice(view: RunView, result: dict[str, Any], advice: dict[str, Any]) -> Se
     if advice["frontier"]:
         blocks += [_frontier_plot(advice["frontier"], _units(result))]
         blocks += [_frontier(result["metric"], advice["frontier"], _units(result))]
-    facts = tuple(
+    rows = tuple(
         (
             f"{r['factor']:g} × {_units(result) if r['what'] == 'tokens' else r['what']}",
-            f"− {_estimate(r['gain'])} of {numbers.significant(r['before'])}",
+            _estimate(r["gain"]),
+            numbers.significant(r["before"]),
         )
         for r in advice["returns"]
     )
-    blocks.append(KeyValues(facts, title="What more would buy at the top rung"))
+    heads = ("More", f"Takes off {_loss_name(result['metric'])}", "Which is")
+    blocks.append(Table(heads, rows, title="What more would buy at the top rung"))
     run = advice["next_run"]
     if run is not None:
         size = ", ".join(f"{k} {v}" for k, v in run["changes"].items())
@@ -241,8 +260,8 @@ def _frontier(metric: str, budgets: list[dict[str, Any]], units: str) -> Table:
     rows = tuple(
         (
             numbers.si(b["compute"]),
-            _estimate(b["parameters"]),
-            _estimate(b["tokens"]),
+            _amount(b["parameters"]),
+            _amount(b["tokens"]),
             _estimate(b["loss"]),
             f"{numbers.si(b['range']['low']['value'])} to "
             f"{numbers.si(b['range']['high']['value'])}",
@@ -261,7 +280,7 @@ def _frontier_plot(budgets: list[dict[str, Any]], units: str) -> Curves:
         return Series(name, x, *columns)
 
     return Curves(
-        "The frontier",
+        "Best size and data by compute",
         (series("best parameters", "parameters"), series(f"best {units}", "tokens")),
         x_label="FLOPs",
         y_label="best size, best data",
@@ -270,11 +289,11 @@ def _frontier_plot(budgets: list[dict[str, Any]], units: str) -> Curves:
     )
 
 
-def _rates(rates: dict[str, Any]) -> Section:
+def _rates(rates: dict[str, Any], check: dict[str, Any] | None) -> Section:
     rows = tuple(
         (
             numbers.count(size["parameters"]),
-            numbers.significant(size["best"]),
+            f"{size['best']:.3g}",
             ", ".join(
                 f"{t['lr']:.3g}: {numbers.significant(t['loss'])}" for t in size["tried"]
             ),
@@ -284,24 +303,27 @@ def _rates(rates: dict[str, Any]) -> Section:
     table = Table(("Parameters", "Best learning rate", "Tried: loss"), rows)
     rule = f"lr = {rates['c']:.4g} × parameters^{0 - rates['a']:.4g}"
     note = f"Tried on the smallest sizes with all data; every size then has {rule}."
+    if check is not None:
+        note = f"Tried on the base size with all data; every size then has {rates['c']:.4g}."
     return Section("Learning rate by size", (table,), note)
 
 
 def _rungs(result: dict[str, Any]) -> Section:
+    points = result["points"]
+    some = any(p["ending"] != "complete" for p in points)
     rows = tuple(
         (
             p["label"],
             numbers.count(p["parameters"]),
             f"{p['fraction']:g}",
-            p["seed"],
             f"{p['lr']:.3g}",
             numbers.si(p["compute"]),
-            p["ending"],
+            *([p["ending"]] if some else []),
             Estimate(p["loss"]),
         )
-        for p in result["points"]
+        for p in points
     )
-    heads = ("Rung", "Parameters", "Data", "Seed", "Learning rate", "FLOPs", "Ending")
+    heads = ["Rung", "Parameters", "Data", "Rate", "FLOPs", *(["Ending"] if some else [])]
     table = Table((*heads, _loss_name(result["metric"])), rows, caption="All: points.csv.")
     return Section("All rungs", (table,))
 
@@ -310,8 +332,24 @@ def _units(result: dict[str, Any]) -> str:
     return str(result.get("units", "examples"))
 
 
+def _bound(param: dict[str, Any]) -> str:
+    return " (at its bound)" if param["value"] == 0 else ""
+
+
 def _estimate(interval: dict[str, Any]) -> str:
-    return numbers.estimate(interval["value"], interval["low"], interval["high"])
+    """Return a number with its ends, by their size where they lie a factor of 10 apart."""
+    ends = [interval[key] for key in ("value", "low", "high")]
+    value, low, high = ends
+    if None not in ends and 0 < _WIDE * low < high:
+        value, low, high = (numbers.significant(end, 3) for end in ends)
+        return f"{value} [{low},{_TOGETHER}{high}]"
+    return numbers.estimate(value, low, high).replace(", ", f",{_TOGETHER}")
+
+
+def _amount(interval: dict[str, Any]) -> str:
+    """Return a size or an amount of data with its ends, shortened by prefixes."""
+    value, low, high = (numbers.si(interval[key]) for key in ("value", "low", "high"))
+    return f"{value} [{low},{_TOGETHER}{high}]"
 
 
 def _loss_name(metric: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -130,6 +133,9 @@ class SymbolBody(nn.Module):
 class SymbolsInOrder(SymbolBody):
     """Vectors of symbols plus learnt vectors of their positions, then blocks and a norm."""
 
+    drawn: ClassVar[Mapping[str, float]] = {"positions": 0.0, "blocks.*": 0.0}
+    """Everything begins with one deviation, however wide (see `widths.py`)."""
+
     def __init__(
         self, sizes: tuple[int, int], width: int, blocks: int, heads: int, dropout: float
     ) -> None:
@@ -192,6 +198,9 @@ class TextDecoder(nn.Module):
     It answers with nats rather than with the logits of all symbols, which would be larger by
     the size of the vocabulary.
     """
+
+    norm_before: ClassVar[str] = "body.norm"
+    """What the table of symbols scores (see `widths.py`)."""
 
     def __init__(self, body: SymbolsInOrder, scored: int) -> None:
         """Make a network of `body` that answers for the last `scored` symbols of a window."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ class FeatureTokens(nn.Module):
     """
 
     offsets: Tensor
+    drawn: ClassVar[Mapping[str, float]] = {"*": -0.5}
+    """Tokens begin smaller the wider they are (see `widths.py`)."""
 
     def __init__(self, numbers: int, categories: tuple[int, ...], width: int) -> None:
         """Make tokens of `width` for `numbers` numbers, then one for each of `categories`."""
@@ -46,6 +50,9 @@ class FeatureTokens(nn.Module):
 
 class SymbolTokens(nn.Module):
     """The vector of each symbol plus a learned vector of its position."""
+
+    drawn: ClassVar[Mapping[str, float]] = {"*": -0.5}
+    """Tokens begin smaller the wider they are (see `widths.py`)."""
 
     def __init__(self, vocabulary: int, positions: int, width: int) -> None:
         """Make tokens of `width` for texts of `positions` symbols."""

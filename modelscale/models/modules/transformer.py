@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -61,6 +64,9 @@ class Block(nn.Module):
 
 class Transformer(nn.Module):
     """Tokens, blocks, and an answer read from a token of its own."""
+
+    drawn: ClassVar[Mapping[str, float]] = {"answer": -0.5}
+    """It begins smaller the wider it is, as the other tokens do (see `widths.py`)."""
 
     def __init__(
         self, tokens: nn.Module, width: int, blocks: list[nn.Module], outputs: int

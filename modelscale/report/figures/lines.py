@@ -52,7 +52,8 @@ def draw_curves(block: Curves, width: int) -> Drawn:
     if block.log_x:
         set_log(axes.xaxis, list(chain.from_iterable(s.x for s in drawn)))
     if block.log_y:
-        set_log(axes.yaxis, list(chain.from_iterable(s.y for s in drawn)))
+        shown = (column for s in drawn for column in (s.y, s.low, s.high))
+        set_log(axes.yaxis, list(chain.from_iterable(shown)))
     for index, series in enumerate(drawn):
         _line(axes, series, series_color(index), series_dashes(index))
     for mark in block.marks:
