@@ -123,7 +123,7 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
     """
     if request.quantize != "none" and request.to != "onnx":
         raise UsageError("--quantize is for --to onnx, as ONNX Runtime does the arithmetic")
-    if trained.model.task in {"language_model", "pretraining", "transcription"}:
+    if trained.model.task not in {"classification", "regression", "ranking"}:
         what = trained.model.task.replace("_", " ")
         raise UsageError(f"export is for classification and regression, not {what}")
     metrics = _metrics(trained, request.metric)

@@ -206,15 +206,14 @@ def answers(trained: TrainedModel, x: Examples, rows: Tensor) -> Tensor:
 
     In the pieces in which training measures, so that the same model says the same bits.
     """
-    import torch
-
     from modelscale.commands.measuring import EXAMPLES_AT_ONCE
+    from modelscale.training.translating import joined
 
     pieces = [
         trained.model.predictions(x.take(some).to(trained.device)).cpu()
         for some in rows.split(EXAMPLES_AT_ONCE)
     ]
-    return torch.cat(pieces)
+    return joined(pieces)
 
 
 def streamed(trained: TrainedModel, raw: Raw) -> Iterator[tuple[int, Tensor]]:
