@@ -17,7 +17,8 @@ _RECALL = 2.0**2  # recall counts twice as much as precision: chrF2
 class Chrf(TextMetric):
     """chrF2 of all texts together, from 0 to 100: letters in a row that agree, without blanks.
 
-    (Popović, WMT 2015.) Orders 1 to 6, those that neither or only one side has left out.
+    (Popović, WMT 2015.) The mean over 1 to 6 letters of precision and recall, recall counting
+    twice; orders that no text is long enough for are left out.
     """
 
     def counts(self, written: str, wanted: str) -> tuple[float, ...]:
@@ -26,7 +27,8 @@ class Chrf(TextMetric):
         found: list[float] = []
         for order in range(1, _ORDERS + 1):
             own, true = (Counter(_grams(text, order)) for text in texts)
-            found += [own.total(), true.total(), (own & true).total()]
+            # A text too short to have wanted any counts none, as in sacrebleu.
+            found += [own.total() if true else 0, true.total(), (own & true).total()]
         return tuple(found)
 
     def of_sums(self, sums_S: Tensor) -> Tensor:
