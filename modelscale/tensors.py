@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal[
-    "classification", "regression", "language_model", "ranking", "pretraining", "transcription"
+    "classification",
+    "regression",
+    "language_model",
+    "ranking",
+    "pretraining",
+    "transcription",
+    "translation",
 ]
 StatedTask = Literal[Task, "anomaly"]
 """What a spec may ask for: `anomaly` is a classification that learns without labels."""
@@ -33,6 +39,8 @@ class Inputs:
         quantiles: For tables, where a model asks for them: edges of bins of equally many
             training rows, for each of the *first* columns, which are the numbers.
         of_item: For interactions in `codes` encoding, which columns describe the item.
+        written: For translations, how many of the last positions hold the symbols that are to
+            be written, 0 where they are not known; those before hold what is read.
     """
 
     shape: tuple[int, ...]
@@ -40,3 +48,4 @@ class Inputs:
     vocabulary: int | None = None
     quantiles: tuple[tuple[float, ...], ...] = ()
     of_item: tuple[int, ...] = ()
+    written: int = 0

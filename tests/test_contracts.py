@@ -301,6 +301,12 @@ def _answers(spec, *leading, N=40):
         y[..., 2] = 32
         wrong = torch.rand(*leading, N, 5, generator=g) < 0.1
         return torch.where(wrong, 120, y), y
+    if spec.task == "translation":  # symbols and letters; nats, symbols foreseen and letters
+        y = torch.randint(97, 100, (*leading, N, 31), generator=g)
+        y[..., 0], y[..., 5::5] = 6, 32
+        wrong = torch.rand(*leading, N, 30, generator=g) < 0.1
+        forced = torch.randint(1, 5, (*leading, N, 2), generator=g)
+        return torch.cat([forced, torch.where(wrong, 120, y[..., 1:])], -1), y
     C = 2 if spec.binary_only else 3
     y = torch.randint(C, (*leading, N), generator=g)
     logits = torch.randn(*leading, N, C, generator=g) + 2 * torch.eye(C)[y]
@@ -335,6 +341,8 @@ def test_metric_prefers_the_truth_in_its_direction(kind):
         truth = torch.ones_like(y)  # every item comes first
     elif spec.task in {"regression", "transcription"}:
         truth = y
+    elif spec.task == "translation":
+        truth = torch.cat([torch.zeros_like(y[..., :1]), y], -1)
     else:
         truth = torch.eye(predictions.shape[-1])[y]
     sign = 1 if spec.direction == "maximize" else -1

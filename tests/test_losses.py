@@ -49,6 +49,11 @@ def _instances():
             said = torch.tensor([[1, 1, 0], [2, 3, 1], [3, 0, 0]]).repeat(N // 3, 1)
             yield pytest.param(spec, frames, said, id=kind)
             continue
+        if spec.task == "translation":  # nats, mean nats, whether right; 0 at padding
+            written = torch.tensor([[1, 1, 0], [2, 3, 1], [3, 0, 0]]).repeat(N // 3, 1)
+            three = torch.rand(N, 3, 3, generator=torch.Generator().manual_seed(0))
+            yield pytest.param(spec, three * (written > 0).unsqueeze(-1), written, id=kind)
+            continue
         if spec.task == "ranking":
             yield pytest.param(spec, values()[0], torch.zeros(N, 1), id=kind)
             continue
@@ -81,6 +86,8 @@ def test_predictions_broadcast_over_leading_dimensions(spec, outputs, y):
         assert stacked.shape == (2, N, 1)
     elif spec.task == "transcription":
         assert stacked.shape == (2, N, 8)
+    elif spec.task == "translation":
+        assert stacked.shape == (2, N, 2)
     else:
         assert stacked.shape == (2, N, T)
 

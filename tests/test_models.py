@@ -18,7 +18,7 @@ K, B, OUT = 3, 8, 4
 SAMPLES = {
     "vector": [Inputs((6,))],
     "image": [Inputs((1, 8, 8))],
-    "tokens": [Inputs((6,), vocabulary=11)],
+    "tokens": [Inputs((6,), vocabulary=11), Inputs((9,), vocabulary=11, written=4)],
     "series": [Inputs((4, 9))],  # three sensors, and whether a step is there
 }
 TABLE = Inputs((6,), categories=(3, 4))  # four numbers, then two category codes
@@ -48,6 +48,8 @@ VARIANTS = [
 
 
 def _takes(spec, inputs):
+    if inputs.written and "translation" not in spec.tasks:
+        return False
     try:
         spec.check(inputs)
     except ValueError:
@@ -85,7 +87,9 @@ def examples(inputs, *leading, seed=0):
     g = torch.Generator().manual_seed(seed)
     shape = (*leading, *inputs.shape)
     if inputs.vocabulary is not None:
-        return torch.randint(inputs.vocabulary, shape, generator=g).float()
+        x = torch.randint(inputs.vocabulary, shape, generator=g).float()
+        x[..., x.shape[-1] - inputs.written :] %= OUT  # what is written has OUT symbols
+        return x
     x = torch.randn(shape, generator=g)
     if len(inputs.shape) == 2:
         length = torch.randint(1, shape[-1] + 1, (*leading, 1, 1), generator=g)
@@ -97,7 +101,9 @@ def examples(inputs, *leading, seed=0):
 
 
 def answers(spec):
-    """Return how many outputs a network of OUT asked-for ones has: two scores, or all."""
+    """Return how many outputs a network of OUT asked-for ones has: scores, or all."""
+    if spec.tasks == ("translation",):
+        return 3
     return 2 if spec.reconstructs else OUT
 
 
@@ -105,6 +111,8 @@ def learnt(spec, outputs, targets):
     """Return the loss that a network of this kind is trained with."""
     if spec.reconstructs:
         return LossSpec.model_validate("reconstruction").mean(outputs, targets)
+    if spec.tasks == ("translation",):
+        return outputs[:, 0].mean()
     return torch.nn.functional.cross_entropy(outputs, targets)
 
 
@@ -135,6 +143,7 @@ def test_maps_a_batch_to_outputs(spec, inputs):
     network = built(spec, inputs)
     y = network(examples(inputs, B))
     frames = (inputs.shape[-1] // 2,) if spec.tasks == ("transcription",) else ()
+    frames = (inputs.written,) if inputs.written else frames
     assert y.shape == (B, *frames, answers(spec))
     assert y.dtype == torch.float32
 

@@ -152,6 +152,6 @@ def test_only_what_zeros_can_fill_up_is_put_together() -> None:
 
 def test_the_stack_is_as_wide_as_the_widest_of_each_layer() -> None:
     replicas = mlps({})
-    assert widest([one.model for one in replicas]).widths() == (16, 12)
+    assert widest([one.model for one in replicas]).layer_widths() == (16, 12)
     cohort = Cohort.start(replicas, CPU)
     assert [tuple(shape) for shape in cohort.layout.shapes][::2] == [(16, 6), (12, 16), (3, 12)]

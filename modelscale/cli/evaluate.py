@@ -11,6 +11,7 @@ from modelscale.cli.frame import run_command
 from modelscale.cli.options import (
     RUNS,
     AsJson,
+    Beam,
     Checkpoint,
     Device,
     Plugins,
@@ -64,6 +65,7 @@ def evaluate(
         bool,
         typer.Option("--accept-data-change", help="Measure although the run's data changed."),
     ] = False,
+    beam: Beam = None,
     runs: RunsRoot = RUNS,
     device: Device = None,
     threads: Threads = None,
@@ -73,13 +75,14 @@ def evaluate(
 ) -> None:
     """Measure a trained model, with confidence intervals, on its own or on other data."""
     from modelscale.commands import evaluate as command
-    from modelscale.commands.trained_model import open_model
+    from modelscale.commands.trained_model import open_model, with_beam
 
     console = Console(as_json, quiet)
 
     def work() -> command.Evaluated:
         allow(plugin)
-        trained = open_model(checkpoint, runs, device or "auto", threads, console)
+        opened = open_model(checkpoint, runs, device or "auto", threads, console)
+        trained = with_beam(opened, beam)
         result = command.evaluate(
             trained,
             data=data,

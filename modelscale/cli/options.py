@@ -29,6 +29,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Tell only warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Tell details.")]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside a finished one.")]
+Beam = Annotated[
+    int | None,
+    typer.Option("--beam", min=1, max=100, help="Of writing models: beginnings followed."),
+]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="NAME", help="Allow a kind of an installed package."),

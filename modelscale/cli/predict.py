@@ -12,6 +12,7 @@ from modelscale.cli.frame import run_command
 from modelscale.cli.options import (
     RUNS,
     AsJson,
+    Beam,
     Checkpoint,
     Device,
     Plugins,
@@ -65,6 +66,7 @@ def predict(
         typer.Option("--top-k", min=1, help="For each user of the file, the best items."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    beam: Beam = None,
     runs: RunsRoot = RUNS,
     device: Device = None,
     threads: Threads = None,
@@ -75,7 +77,7 @@ def predict(
     """Write a trained model's answers for all rows of a file."""
     from modelscale.commands import item_lists
     from modelscale.commands import predict as command
-    from modelscale.commands.trained_model import open_model
+    from modelscale.commands.trained_model import open_model, with_beam
     from modelscale.errors import UsageError
 
     console = Console(as_json, quiet)
@@ -89,7 +91,8 @@ def predict(
             raise UsageError("--json takes the standard output; give --output FILE")
         if top_k is not None and threshold is not None:
             raise UsageError("--threshold and --top-k: give one of them")
-        trained = open_model(checkpoint, runs, device or "auto", threads, console)
+        opened = open_model(checkpoint, runs, device or "auto", threads, console)
+        trained = with_beam(opened, beam)
         if top_k is not None:
             found = item_lists.recommend(trained, data, top_k, file, console.data)
             return command.Predicted(found)

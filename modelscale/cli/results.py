@@ -124,6 +124,8 @@ def show_evaluated(result: Evaluated, console: Console) -> None:
     _show_decisions(document.get("decisions"), console)
     _show_alarms(document.get("alarms"), console)
     _show_ranking(document.get("ranking"), console)
+    if not document.get("classes") and not document["residuals"]:
+        return
     console.data("")
     if document["task"] != "classification":
         heads = ["mean", "q05", "q25", "q50", "q75", "q95"]

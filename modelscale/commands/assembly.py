@@ -45,6 +45,7 @@ _DEFAULT_LOSS: dict[Task, str] = {
     "language_model": "next_token",
     "ranking": "bpr",
     "transcription": "ctc",
+    "translation": "teacher_forcing",
 }
 RARE = 0.05
 """Share of the rows below which one of two classes is measured as a rare one by default."""
@@ -319,8 +320,24 @@ def _check_alarms(assembly: Assembly) -> None:
         raise assembly.fault("evaluate.alarms", "need a validation part")
 
 
-def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
+def _check_metric(assembly: Assembly, path: str, metric: MetricSpec) -> None:
+    """Refuse a metric that does not suit the task, or needs what is not installed."""
     from modelscale.data.targets import class_labels
+
+    task = assembly.loaded.task
+    if metric.task != task:
+        raise assembly.fault(
+            path, f"{metric.own_kind()} is for {metric.task}, and the task is {task}"
+        )
+    metric.require()
+    if task == "classification":
+        try:
+            metric.check(len(class_labels(assembly.loaded.raw)))
+        except ValueError as error:
+            raise assembly.fault(path, str(error)) from None
+
+
+def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     from modelscale.training.scoring import Monitor
 
     experiment, task = assembly.experiment, assembly.loaded.task
@@ -328,16 +345,7 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
     default = anomaly_metrics() if unlabelled else _usual_metrics(assembly.loaded)
     metrics = list(experiment.metrics or default)
     for place, metric in enumerate(experiment.metrics):
-        if metric.task != task:
-            raise assembly.fault(
-                f"metrics.{place}",
-                f"{metric.own_kind()} is for {metric.task}, and the task is {task}",
-            )
-        if task == "classification":
-            try:
-                metric.check(len(class_labels(assembly.loaded.raw)))
-            except ValueError as error:
-                raise assembly.fault(f"metrics.{place}", str(error)) from None
+        _check_metric(assembly, f"metrics.{place}", metric)
     wanted = experiment.train.monitor
     tune = experiment.tune
     followed = (
@@ -347,12 +355,17 @@ def _goal(assembly: Assembly) -> tuple[tuple[MetricSpec, ...], Monitor]:
         ("tune", name.partition("/")[2]) for name in followed if name.startswith("validation/")
     ]
     for path, name in (("train.monitor", wanted), *tuned):
-        if name in {"auto", "loss"} or name in [metric.label() for metric in metrics]:
+        if name in {"auto", "loss"}:
             continue
         try:
-            metrics.append(metric_for(name, task))
+            found = {metric.label(): metric for metric in metrics}.get(name)
+            found = found or metric_for(name, task)
         except ValueError as error:
             raise assembly.fault(path, str(error)) from None
+        if not found.during_training:
+            raise assembly.fault(path, f"{name} is measured when training has ended alone")
+        if found not in metrics:
+            metrics.append(found)
     label = "loss" if wanted == "auto" else wanted
     return tuple(metrics), Monitor(label, direction_of(label, task) == "maximize")
 

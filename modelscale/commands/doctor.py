@@ -32,6 +32,7 @@ _EXTRAS = {
     "report": ("matplotlib",),
     "sklearn": ("sklearn",),
     "text": ("tokenizers",),
+    "translation": ("sacrebleu",),
     "tuning": ("cmaes", "greenlet", "scipy"),
 }
 """Modules of each extra of the package; a test compares them with `pyproject.toml`."""

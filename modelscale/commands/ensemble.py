@@ -125,7 +125,7 @@ def section_of(request: Request) -> EnsembleSpec:
 def check(assembly: Assembly, section: EnsembleSpec) -> None:
     """Raise SpecError for what does not fit together, before there is a run."""
     assembly.replica(0, assembly.experiment.seed)
-    if assembly.loaded.task == "transcription":
+    if assembly.loaded.task in {"transcription", "translation"}:
         raise assembly.fault("task", "what is written by several networks cannot be averaged")
     if assembly.folds > 1:
         raise assembly.fault(

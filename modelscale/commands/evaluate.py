@@ -43,6 +43,7 @@ _STANDARD: dict[Task, tuple[str, ...]] = {
     "ranking": ("ndcg", "hit_rate", "mrr"),
     "pretraining": ("pretext_loss",),
     "transcription": ("word_error_rate", "character_error_rate"),
+    "translation": ("token_accuracy", "token_perplexity", "chrf"),
 }
 _GATE = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*(\S+)")
 
@@ -251,6 +252,7 @@ def _metrics(
         found |= {metric.label(): metric for metric in own}
     found |= {name: _metric(name, task, "--gate") for name in gated if name not in found}
     for name, metric in found.items():
+        metric.require()
         if metric.binary_only and trained.model.targets != 2:
             raise UsageError(
                 f"{name}: needs two classes, and the model has {trained.model.targets}"
@@ -354,11 +356,11 @@ def _new_sample(trained: TrainedModel, data: str) -> _Sample:
 
 def _baseline(sample: _Sample, metrics: Sequence[MetricSpec]) -> dict[str, float]:
     """Return what the best constant answer gets; nothing where the training part is unknown."""
-    from modelscale.commands.measuring import constant_answer
+    from modelscale.commands.measuring import plain_answers
 
     if sample.prepared is None or sample.prepared.task == "pretraining":
         return {}
     constant = sample.targets  # of a ranking: the places by popularity
     if sample.prepared.task != "ranking":
-        constant = constant_answer(sample.prepared).expand(len(sample.predictions), -1)
+        constant = plain_answers(sample.prepared, sample.prepared.rows[cast(Part, sample.name)])
     return {m.label(): float(m.compute(constant, sample.targets)) for m in metrics}

@@ -129,6 +129,8 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
         raise UsageError(
             "export is for models that answer; train one from this (model: {from: …})"
         )
+    if trained.model.task == "translation":
+        raise UsageError("export is not for translation, whose answers take several passes")
     metrics = _metrics(trained, request.metric)
     path = request.output or _place(trained, request)
     digest = _digest(trained, request)

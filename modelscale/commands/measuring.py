@@ -58,7 +58,7 @@ def measure(
     evaluation = evaluate_all(model, predictions, targets, metrics, section)
     baseline = {}
     if data.task != "pretraining":
-        constant = constant_answer(data).expand(len(predictions), -1)
+        constant = plain_answers(data, rows)
         baseline = {m.label(): float(m.compute(constant, targets)) for m in metrics}
     return Measured(evaluation, baseline, predictions, targets, rows)
 
@@ -93,19 +93,32 @@ def evaluate_all(
 
 def predict(model: Model, data: Prepared, rows: Tensor) -> Tensor:
     """Return the model's answers for rows of prepared data, on the CPU."""
-    import torch
+    from modelscale.training.translating import joined
 
     pieces = [
         model.predictions(data.x.take(some.to(data.y.device)).cpu())
         for some in rows.split(EXAMPLES_AT_ONCE)
     ]
-    return torch.cat(pieces)
+    return joined(pieces)
 
 
 def targets_of(data: Prepared, rows: Tensor) -> Tensor:
     """Return class indices, or target values in the data's own units, on the CPU."""
     y = data.y.cpu()[rows]
     return y if data.task == "classification" else data.preprocessing.inverse_target(y)
+
+
+def plain_answers(data: Prepared, rows: Tensor) -> Tensor:
+    """Return the plainest answers for some rows: the constant one that is best in training.
+
+    Of translations, that of how often each symbol is written; it writes nothing itself.
+    """
+    from modelscale.data.pairs import foreseen_by_counts
+
+    if data.task == "translation":
+        y, train = data.y.cpu(), data.rows["train"].cpu()
+        return foreseen_by_counts(data.preprocessing, y[train], y[rows])
+    return constant_answer(data).expand(len(rows), -1)
 
 
 def constant_answer(data: Prepared) -> Tensor:

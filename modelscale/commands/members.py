@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelscale.commands.prediction_files import LETTERS_FROM
 from modelscale.evaluation.metrics._edits import text_of
 from modelscale.runs.part import RunPart
 from modelscale.tensors import Part
@@ -132,10 +133,11 @@ def predictions_csv(measured: Measured, replica: Replica) -> bytes:
         for row, target, shares in zip(rows, targets, predictions, strict=True):
             best = labels[max(range(len(labels)), key=shares.__getitem__)]
             table.writerow([row, labels[target], best, *[f"{share:.6g}" for share in shares]])
-    elif replica.data.task == "transcription":
+    elif replica.data.task in LETTERS_FROM:
+        first, of_target = LETTERS_FROM[replica.data.task]
         table.writerow(["row", "target", "prediction"])
         for row, target, codes in zip(rows, targets, predictions, strict=True):
-            table.writerow([row, text_of(target), text_of(codes)])
+            table.writerow([row, text_of(target[of_target:]), text_of(codes[first:])])
     else:
         names = preprocessing.target_names
         heads = [f"{kind}({name})" for name in names for kind in ("target", "prediction")]

@@ -15,12 +15,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from modelscale.errors import UsageError, missing_extra
 from modelscale.evaluation.metrics._edits import text_of
+from modelscale.evaluation.metrics._translations import FORCED
 from modelscale.runs.atomic import PART, fsync_folder, storage_errors
+from modelscale.tensors import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from modelscale.tensors import Task
 
 Format = Literal["csv", "jsonl", "parquet"]
 _FORMATS: dict[str, Format] = {
@@ -30,6 +30,12 @@ _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+LETTERS_FROM: dict[Task, tuple[int, int]] = {
+    "transcription": (0, 0),
+    "translation": (FORCED, 1),
+}
+"""Tasks whose answers are texts, and how many numbers stand before the letters of an answer and
+of a target."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Columns:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns; those of the run's own tables of predictions."""
-        if self.task == "transcription":
+        if self.task in LETTERS_FROM:
             return ("row", "prediction")
         if self.task == "classification":
             return ("row", "prediction", *[f"p({label})" for label in self.labels])
@@ -59,9 +65,9 @@ class Columns:
 
     def rows(self, first: int, predictions: Tensor) -> Iterator[list[Any]]:
         """Yield the rows of a piece: number of the example from 0, answer, numbers."""
-        if self.task == "transcription":
+        if self.task in LETTERS_FROM:
             for row, codes in enumerate(predictions.tolist(), first):
-                yield [row, text_of(codes)]
+                yield [row, text_of(codes[LETTERS_FROM[self.task][0] :])]
             return
         for row, numbers in enumerate(predictions.tolist(), first):
             if self.task == "classification":
@@ -114,7 +120,7 @@ def as_jsonl(columns: Columns, first: int, predictions: Tensor) -> str:
             label, *shares = values
             named = dict(zip(columns.labels, map(_finite, shares), strict=True))
             entry: dict[str, Any] = {"row": row, "prediction": label, "probabilities": named}
-        elif columns.task == "transcription":
+        elif columns.task in LETTERS_FROM:
             entry = {"row": row, "prediction": values[0]}
         else:
             named = dict(zip(columns.targets, map(_finite, values), strict=True))

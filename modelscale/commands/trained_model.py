@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.telling import Listener
-from modelscale.errors import DataError, InputMissing
+from modelscale.errors import DataError, InputMissing, UsageError
 from modelscale.runs.checkpoints import Checkpoint, read_checkpoint
 from modelscale.runs.find import find_checkpoint
 from modelscale.runs.folder import RESOLVED_FILE
@@ -106,6 +106,23 @@ def open_model(
     if params:
         experiment = apply(experiment, params)
     return TrainedModel(checkpoint, model, chosen, run, experiment, _fold_of(record, part))
+
+
+def with_beam(trained: TrainedModel, beam: int | None) -> TrainedModel:
+    """Return a model that follows so many beginnings when it writes; None leaves it alone.
+
+    Raises:
+        UsageError: If the model writes nothing.
+    """
+    from modelscale.training.artifact import Model
+
+    if beam is None:
+        return trained
+    model = trained.model
+    if not isinstance(model, Model) or "beam" not in type(model.loss).model_fields:
+        raise UsageError(f"--beam: the model writes no texts (its task is {model.task})")
+    loss = model.loss.model_copy(update={"beam": beam})
+    return replace(trained, model=replace(model, loss=loss))
 
 
 def _found(path: Path, root: Path) -> Path:
@@ -206,15 +223,14 @@ def answers(trained: TrainedModel, x: Examples, rows: Tensor) -> Tensor:
 
     In the pieces in which training measures, so that the same model says the same bits.
     """
-    import torch
-
     from modelscale.commands.measuring import EXAMPLES_AT_ONCE
+    from modelscale.training.translating import joined
 
     pieces = [
         trained.model.predictions(x.take(some).to(trained.device)).cpu()
         for some in rows.split(EXAMPLES_AT_ONCE)
     ]
-    return torch.cat(pieces)
+    return joined(pieces)
 
 
 def streamed(trained: TrainedModel, raw: Raw) -> Iterator[tuple[int, Tensor]]:

@@ -49,6 +49,8 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
     if fresh.texts:
         kept |= {"symbols": saved.symbols, "vocabulary": saved.vocabulary}
         kept["shape"] = (_length(adoption),)
+        if fresh.written is not None and saved.written is not None:
+            kept |= {"written": saved.written, "written_length": saved.written_length}
     elif fresh.form == "table":
         kept |= _columns(fresh, adoption, raw)
     elif fresh.form == "array":

@@ -150,9 +150,9 @@ def _sensors(windows: Windows, skipped: dict[str, str]) -> tuple[ColumnSummary, 
 
 
 def _targets(loaded: LoadedData) -> tuple[TargetSummary, ...]:
-    if loaded.task in {"language_model", "pretraining", "ranking", "transcription"}:
-        return ()
-    return _classes(loaded.raw) if loaded.task == "classification" else _values(loaded.raw)
+    if loaded.task == "classification":
+        return _classes(loaded.raw)
+    return _values(loaded.raw) if loaded.task == "regression" else ()
 
 
 def _classes(raw: Raw) -> tuple[TargetSummary, ...]:

@@ -144,7 +144,12 @@ def _encode_texts(preprocessing: Preprocessing, raw: Raw, span: slice) -> NDArra
     for place, row in enumerate(range(span.start, span.stop)):
         numbers_T = encode_one(text_of(raw, preprocessing.texts, row))[:length]
         encoded_NT[place, : len(numbers_T)] = numbers_T
-    return encoded_NT
+    if preprocessing.written is None:
+        return encoded_NT
+    from modelscale.data.pairs import encode_written
+
+    written_NT = encode_written(preprocessing, raw, span.start, span.stop)
+    return np.concatenate([encoded_NT, written_NT], axis=1)
 
 
 def number_table(symbols: Vocabulary, raw: Raw) -> NDArray[np.int32]:
@@ -269,6 +274,10 @@ def encode_target(preprocessing: Preprocessing, raw: Raw) -> Tensor:
         return torch.from_numpy(_unigram_nats(preprocessing, raw))
     if preprocessing.task in {"pretraining", "ranking"}:
         return torch.zeros(len(raw), 1)
+    if preprocessing.written is not None:
+        from modelscale.data.pairs import encode_references
+
+        return torch.from_numpy(encode_references(preprocessing, raw))
     if preprocessing.transcript is not None:
         from modelscale.data.sound_fitting import encode_said
 

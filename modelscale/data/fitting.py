@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscale.data.encoding import category_cells, column, numeric_cells, text_of
+from modelscale.data.pairs import fit_written
 from modelscale.data.preprocessing import (
     CategoryColumn,
     Channel,
@@ -15,7 +16,7 @@ from modelscale.data.preprocessing import (
 from modelscale.data.roles import Roles, column_roles
 from modelscale.data.sound_fitting import fit_spectra, fit_transcript
 from modelscale.data.targets import class_labels, logarithms, numbers
-from modelscale.data.text_section import TextSection
+from modelscale.data.text_section import TextSection, text_to_translate
 from modelscale.errors import SpecError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def fit(
         columns = _series_columns(raw, raw.series, train, section)
         fields = {"form": "series", "numeric": columns, "shape": (raw.series.positions,)}
     else:
-        fields = _table_fields(raw, train, encoding, section, bins)
+        fields = _table_fields(raw, task, train, encoding, section, bins)
     return Preprocessing.model_validate(common | fields)
 
 
@@ -87,17 +88,25 @@ def _common(
     }
     if task == "transcription":
         common["transcript"] = fit_transcript(raw, train, section)
+    elif task == "translation":
+        common |= fit_written(raw, train, section)
     elif task == "regression":
         common["targets"] = _target_scales(raw, train, section)
     return common
 
 
 def _table_fields(
-    raw: Raw, train: NDArray[np.int64], encoding: Encoding, section: DataSection, bins: int
+    raw: Raw,
+    task: Task,
+    train: NDArray[np.int64],
+    encoding: Encoding,
+    section: DataSection,
+    bins: int,
 ) -> dict[str, Any]:
     roles = column_roles(raw, train, section.roles())
     if roles.text:
-        return _texts(raw, train, roles, section)
+        plain = text_to_translate() if task == "translation" else TextSection()
+        return _texts(raw, train, roles, section.text or plain)
     categories = tuple(_category(raw, name, train) for name in roles.category)
     if encoding == "onehot":
         _refuse_too_many(categories)
@@ -179,10 +188,9 @@ def _item_columns(raw: Raw, train: NDArray[np.int64], section: DataSection) -> t
 
 
 def _texts(
-    raw: Raw, train: NDArray[np.int64], roles: Roles, section: DataSection
+    raw: Raw, train: NDArray[np.int64], roles: Roles, how: TextSection
 ) -> dict[str, Any]:
     """Return the fields of texts: their columns and the symbols of the training rows."""
-    how = section.text or TextSection()
     symbols = how.tokenizer.fit(
         text for row in train.tolist() if (text := text_of(raw, roles.text, row))
     )

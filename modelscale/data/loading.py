@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.data.pairs import check_pairs, target_as_text
 from modelscale.data.prepared import Prepared
 from modelscale.data.reading import Reading
 from modelscale.data.roles import is_long
@@ -78,8 +79,8 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
     from modelscale.data.storage import goes_to_disk, spill_folder
 
     on_disk = goes_to_disk(section)
-    how = Reading(roles=section.roles(), spill=spill_folder() if on_disk else None)
-    raw = section.source.read(how)
+    roles = section.roles() | (target_as_text(section.source) if task == "translation" else {})
+    raw = section.source.read(Reading(roles, spill=spill_folder() if on_disk else None))
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")
     if task == "anomaly":
@@ -90,12 +91,7 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
         _check_target(raw)
     task = task or infer_task(raw)
     _check_section(section, raw, task)
-    if task == "ranking" and section.interactions is None:
-        raise SpecError("task: ranking needs data.interactions, the columns of user and item")
-    if task == "transcription" and raw.rate is None:
-        raise SpecError(f"task: transcription needs recordings, which {raw.origin} has not")
-    if (task == "language_model") != (raw.symbols is not None):
-        raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
+    _check_task(section, raw, task)
     folds = section.split.divide(raw, task)
     if raw.symbols is not None:
         folds = tuple(_apart(fold, raw) for fold in folds)
@@ -237,6 +233,18 @@ def _check_target(raw: Raw) -> None:
         )
 
 
+def _check_task(section: DataSection, raw: Raw, task: Task) -> None:
+    """Refuse data that such a task cannot be learnt from."""
+    if task == "ranking" and section.interactions is None:
+        raise SpecError("task: ranking needs data.interactions, the columns of user and item")
+    if task == "translation":
+        check_pairs(section, raw)
+    if task == "transcription" and raw.rate is None:
+        raise SpecError(f"task: transcription needs recordings, which {raw.origin} has not")
+    if (task == "language_model") != (raw.symbols is not None):
+        raise SpecError(f"task: {task} does not fit {raw.origin}; leave it out")
+
+
 def _check_section(section: DataSection, raw: Raw, task: Task) -> None:
     if raw.symbols is not None and section.split.own_kind() != "time":
         raise SpecError(
@@ -255,6 +263,8 @@ def _check_section(section: DataSection, raw: Raw, task: Task) -> None:
         )
     if section.audio is not None and raw.rate is None:
         raise SpecError("data.audio: is for recordings alone; leave it out")
+    if section.translation is not None and task != "translation":
+        raise SpecError("data.translation: is for task: translation alone; leave it out")
     if section.transcript is not None and task != "transcription":
         raise SpecError("data.transcript: is for task: transcription alone; leave it out")
     _check_augmentations(section, raw, texts=texts)

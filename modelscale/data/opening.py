@@ -90,6 +90,7 @@ def read_new(
         changes = {name: value for name, value in like if name not in special}
     if "target" in type(source).model_fields and with_target:
         changes["target"] = preprocessing.target_names
+    to_write = with_target and preprocessing.written is not None
     if source.own_kind() == "image_folder":
         channels, height, width = preprocessing.shape
         changes |= {"size": (height, width), "grayscale": channels == 1}
@@ -100,6 +101,8 @@ def read_new(
     roles = {column.name: "numeric" for column in preprocessing.numeric}
     roles |= {column.name: "category" for column in preprocessing.categories}
     roles |= dict.fromkeys(preprocessing.texts, "text")
+    if to_write:
+        roles |= dict.fromkeys(preprocessing.target_names, "text")
     reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
     raw = source.model_copy(update=changes).read(reading)
     if reading.only and roles and not raw.columns and raw.array is None:

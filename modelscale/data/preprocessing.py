@@ -129,6 +129,12 @@ class Preprocessing(Spec):
     transcript: Vocabulary | None = None
     """Symbols of what is said: number 0 is the blank, 1 what is not known."""
 
+    written: Vocabulary | None = None
+    """Symbols of what a translation writes; the number behind the last one is the end."""
+
+    written_length: int = 0
+    """Symbols that a translation has at most, the end being one."""
+
     vocabulary: int | None = None
     """Number of symbols of tokens."""
 
@@ -170,6 +176,8 @@ class Preprocessing(Spec):
         """Number of classes, target values, symbols to write, or symbols of a window."""
         if self.transcript is not None:
             return self.transcript.size
+        if self.written is not None:
+            return self.written.size + 1
         if self.task == "language_model":
             return self.shape[0] - 1
         if self.task == "ranking":
@@ -187,6 +195,9 @@ class Preprocessing(Spec):
             return Inputs((len(self.numeric) + marked + 1, *self.shape))
         if self.spectra is not None:
             return Inputs((1, self.spectra.bands, self.spectra.frames(self.shape[0])))
+        if self.written is not None:
+            length, written = self.shape[0], self.written_length
+            return Inputs((length + written,), vocabulary=self.vocabulary, written=written)
         if self.form != "table" or self.texts:
             return Inputs(self.shape, vocabulary=self.vocabulary)
         sizes = tuple(len(c.words) + 1 for c in self.categories)
@@ -209,7 +220,8 @@ class Preprocessing(Spec):
         Returns:
             (N, columns) float32 for tables: numeric columns, where NaN is missing, then
             category codes, where 0 is missing or unknown. (N, *shape) float32 for arrays.
-            (N, positions) for texts: numbers of symbols, 0 behind a text's end. For series
+            (N, positions) for texts: numbers of symbols, 0 behind a text's end, and for
+            translations those of what is to be written behind those of what is read. For series
             (N, D + 1, positions): columns, where NaN is missing, and 1 where a step is.
             (N, samples) for recordings, NaN behind the end.
 
@@ -225,7 +237,8 @@ class Preprocessing(Spec):
 
         For windows of a text, (N, 1) nats a symbol of the plainest model, which knows how
         often each symbol occurs and nothing else. For pre-training, (N, 1) zeros. For what is
-        said, (N, L) int64 numbers of symbols, 0 behind the end.
+        said, (N, L) int64 numbers of symbols, 0 behind the end. For translations, (N, T + L)
+        int64: numbers of symbols, then the letters of the true text.
 
         Raises:
             DataError: If a class is not among the labels, or a logarithm does not exist.
@@ -264,8 +277,14 @@ class Preprocessing(Spec):
         """Return regression outputs (…, T) in the unit of the data; nats and scores stay.
 
         Of numbers of symbols (…, L), the text: (…, P) code points, to be read without zeros.
+        Of translations (…, T + L), how many symbols there are and the letters: (…, 1 + L).
         """
         import torch
+
+        if self.written is not None:
+            from modelscale.data.pairs import references
+
+            return references(self, values)
 
         if self.transcript is not None:
             from modelscale.data.sound_fitting import letters_of

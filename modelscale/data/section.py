@@ -11,7 +11,7 @@ from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.data.interactions import InteractionsSection
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.splits.base import SplitSpec
-from modelscale.data.text_section import TextSection
+from modelscale.data.text_section import TextSection, TranslationSection
 from modelscale.spec.base import Spec
 
 ColumnRole = Literal["numeric", "category", "text", "ignore"]
@@ -34,6 +34,9 @@ class DataSection(Spec):
 
     text: TextSection | None = None
     """How texts become symbols; by default their words."""
+
+    translation: TranslationSection | None = None
+    """How what is written becomes symbols, for `task: translation`."""
 
     audio: AudioSection | None = None
     """How recordings become spectra; by default 40 bands, 25 ms windows every 10 ms."""

@@ -149,6 +149,8 @@ def _kept_as(preprocessing: Preprocessing) -> Literal["float32", "int16", "int32
     symbols = preprocessing.inputs().vocabulary
     if symbols is None:
         return "float32"
+    if preprocessing.written is not None:
+        symbols = max(symbols, preprocessing.outputs)
     return "int16" if symbols <= 1 << 15 else "int32"
 
 

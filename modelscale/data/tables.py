@@ -231,7 +231,7 @@ def _convert(
     unlimited = (columns.group, columns.time)
     words: dict[str, _Words | DocumentWriter] = {
         name: DocumentWriter(how.spill)
-        if how.roles.get(name) == "text" and name not in columns.special()
+        if how.roles.get(name) == "text" and name not in columns.special() - {*columns.target}
         else _Words(limit=None if name in unlimited else _most_words(how.roles.get(name)))
         for name in text
     }

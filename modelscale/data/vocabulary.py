@@ -19,6 +19,10 @@ _WORDS = re.compile(r"[^\W_]+")
 _MARKS = re.compile(r"[^\W_]+|[^\w\s]|_")
 _LINES = re.compile(r"[^\W_]+|[^\w\s]|_|\n")
 _PAIR = " "  # no word holds a blank
+_JOINING = re.compile(r" (['’\-_/@]) ")
+_CLOSING = re.compile(r" ([.,;:!?)\]}%…])")
+_OPENING = re.compile(r"([(\[{¿¡]) ")
+_NOT_KNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 class Vocabulary(Spec):
@@ -99,6 +103,31 @@ class Vocabulary(Spec):
                 return [known.get(symbol, UNKNOWN) for symbol in split(text)]
             found = ((s, known.get(s, UNKNOWN)) for s in split(text))
             return [number for s, number in found if number != UNKNOWN or _PAIR not in s]
+
+        return by_table
+
+    def joiner(self) -> Callable[[list[int]], str]:
+        """Return what makes a text of numbers of symbols, the inverse of `encoder`.
+
+        Words get blanks between them, but not before marks that end something or around
+        those that join two words; what is not known becomes the replacement character.
+        """
+        if self.library is not None:
+            from modelscale.data.byte_pairs import tokenizer_of
+
+            tokenizer = tokenizer_of(self.library)
+
+            def by_library(numbers: list[int]) -> str:
+                return str(tokenizer.decode([n - FIRST for n in numbers if n >= FIRST]))
+
+            return by_library
+        symbols, apart = ("", _NOT_KNOWN, *self.symbols), self.unit == "words"
+
+        def by_table(numbers: list[int]) -> str:
+            text = (" " if apart else "").join(symbols[number] for number in numbers)
+            if not (apart and self.punctuation):
+                return text
+            return _OPENING.sub(r"\1", _CLOSING.sub(r"\1", _JOINING.sub(r"\1", text)))
 
         return by_table
 

@@ -88,20 +88,20 @@ def bootstrap_all(
 
     resampled = [metric for metric in metrics if not metric.proportion]
 
-    ratios = [metric.ratio(predictions, targets) for metric in resampled]
+    all_sums = [metric.sums(predictions, targets) for metric in resampled]
 
     def scores(rows: Tensor) -> Tensor:
         return torch.stack(
             [
                 metric.compute(predictions[rows], targets[rows])
-                if ratio is None
-                else ratio[0][rows].sum(-1) / ratio[1][rows].sum(-1)
-                for metric, ratio in zip(resampled, ratios, strict=True)
+                if sums_NS is None
+                else metric.of_sums(sums_NS[rows].sum(-2))
+                for metric, sums_NS in zip(resampled, all_sums, strict=True)
             ]
         )
 
-    sums_alone = bool(ratios) and None not in ratios
-    like = targets[:, :1] if sums_alone else predictions
+    drawn = [predictions if sums_NS is None else sums_NS for sums_NS in all_sums]
+    like = max(drawn, key=lambda numbers: numbers.numel(), default=predictions)
     found = iter(_resampled(scores, like, resamples, confidence, seed) if resampled else ())
     return tuple(
         _wilson(metric.compute(predictions, targets).item(), len(targets), confidence)
@@ -127,16 +127,16 @@ def paired_difference(
     """
     import torch
 
-    if (ratio_a := metric.ratio(predictions_a, targets)) is not None:
-        ratio_b = metric.ratio(predictions_b, targets)
-        assert ratio_b is not None
-        over_N = torch.stack([*ratio_a, *ratio_b], 1)
+    if (sums_a := metric.sums(predictions_a, targets)) is not None:
+        sums_b = metric.sums(predictions_b, targets)
+        assert sums_b is not None
+        over_N2S = torch.stack([sums_a, sums_b], 1)
 
         def of_sums(rows: Tensor) -> Tensor:
-            a, of_a, b, of_b = over_N[rows].sum(-2).unbind(-1)
-            return (a / of_a - b / of_b).unsqueeze(0)
+            a, b = metric.of_sums(over_N2S[rows].sum(-3)).unbind(-1)
+            return (a - b).unsqueeze(0)
 
-        return _resampled(of_sums, over_N, resamples, confidence, seed)[0]
+        return _resampled(of_sums, over_N2S, resamples, confidence, seed)[0]
 
     def difference(drawn_a: Tensor, drawn_b: Tensor, true: Tensor) -> Tensor:
         return metric.compute(drawn_a, true) - metric.compute(drawn_b, true)

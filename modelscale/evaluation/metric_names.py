@@ -19,6 +19,7 @@ _DEFAULTS: dict[Task, tuple[str, ...]] = {
     "ranking": ("ndcg", "hit_rate", "mrr"),
     "pretraining": ("pretext_loss",),
     "transcription": ("word_error_rate", "character_error_rate"),
+    "translation": ("token_accuracy", "token_perplexity"),
 }
 
 

@@ -136,12 +136,13 @@ def evaluate(
         section: Of the intervals.
         task: What was learnt.
     """
-    assert task == "transcription" or predictions.shape[1] == len(labels)
+    texts = task in {"transcription", "translation"}
+    assert texts or predictions.shape[1] == len(labels)
     found = bootstrap_all(
         metrics, predictions, targets, section.resamples, section.confidence, section.seed
     )
     named = {metric.label(): interval for metric, interval in zip(metrics, found, strict=True)}
-    if task == "transcription":
+    if texts:
         return Evaluation(len(targets), named)
     if task != "classification":
         return Evaluation(

@@ -118,7 +118,7 @@ class ModelSpec(Component):
         """Return how many bins the model wants each number cut into; 0 for none."""
         return 0
 
-    def widths(self) -> tuple[int, ...]:
+    def layer_widths(self) -> tuple[int, ...]:
         """Return sizes of layers that zeros may fill up without changing any answer.
 
         Models that differ in them alone are trained in one stack (`training/padding.py`).
@@ -126,7 +126,7 @@ class ModelSpec(Component):
         return ()
 
     def widened(self, widths: tuple[int, ...]) -> Self:
-        """Return this model with other widths, as many as `widths` returns."""
+        """Return this model with other widths, as many as `layer_widths` returns."""
         assert not widths
         return self
 

@@ -50,7 +50,7 @@ class Cnn(ModelSpec):
             raise ValueError(f"kernel must be odd, got {kernel}")
         return kernel
 
-    def widths(self) -> tuple[int, ...]:
+    def layer_widths(self) -> tuple[int, ...]:
         return () if self.norm == "layer" else self.channels  # it is over the whole map
 
     def widened(self, widths: tuple[int, ...]) -> Self:

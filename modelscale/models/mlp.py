@@ -55,7 +55,7 @@ class Mlp(ModelSpec):
     def quantile_bins(self) -> int:
         return 0 if self.numeric is None else self.numeric.quantile_bins()
 
-    def widths(self) -> tuple[int, ...]:
+    def layer_widths(self) -> tuple[int, ...]:
         return () if self.norm == "layer" else self.hidden  # it is over all units of a layer
 
     def widened(self, widths: tuple[int, ...]) -> Self:

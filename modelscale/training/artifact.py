@@ -31,6 +31,7 @@ from modelscale.training.cohort import Weights, answer_of
 from modelscale.training.layout import Layout
 from modelscale.training.replica import Replica
 from modelscale.training.sparse_storage import packed, unpacked
+from modelscale.training.translating import translated
 
 WEIGHTS = "model.safetensors"
 FACTS = "model.json"
@@ -67,9 +68,13 @@ class Model:
     def predictions(self, x: Tensor) -> Tensor:
         """Return class probabilities (N, C), or target values (N, T) in the user's units.
 
+        Of translations, what `translating.translated` returns.
+
         Args:
             x: (N, *inputs.shape) float32, pre-processed.
         """
+        if self.task == "translation":
+            return translated(self.network, self.loss, self.preprocessing, x)
         answers = self.loss.predictions(self.network(x).float())
         if self.task == "classification":
             return answers
@@ -144,7 +149,12 @@ def load_model(files: Mapping[str, bytes]) -> Model:
         quantiles = tuple(map(tuple, facts["inputs"].get("quantiles", ())))
         own = tuple(facts["inputs"].get("of_item", ()))
         inputs = Inputs(
-            tuple(shape), tuple(sizes), facts["inputs"]["vocabulary"], quantiles, own
+            tuple(shape),
+            tuple(sizes),
+            facts["inputs"]["vocabulary"],
+            quantiles,
+            own,
+            facts["inputs"].get("written", 0),
         )
         spec.check(inputs)
         edits = tuple(

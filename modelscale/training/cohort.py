@@ -96,7 +96,7 @@ class Cohort:
         Where they differ in widths, the network is one that all of them fit into.
         """
         networks = [build_network(replica) for replica in replicas]
-        widths = [replica.model.widths() for replica in replicas]
+        widths = [replica.model.layer_widths() for replica in replicas]
         if all(own == widths[0] for own in widths):
             return Cohort(replicas, networks[0].to(device), _stacked(networks, device))
         model = widest([replica.model for replica in replicas])

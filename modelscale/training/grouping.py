@@ -55,11 +55,11 @@ def families_of(replicas: Sequence[Replica]) -> list[list[list[int]]]:
         replica = replicas[group[0]]
         shared = structure_of(replica)
         if replica.start is None and not replica.edits:
-            model = replica.model.widened((1,) * len(replica.model.widths()))
+            model = replica.model.widened((1,) * len(replica.model.layer_widths()))
             shared = structure_of(replace(replica, model=model))
         families.setdefault(shared, []).append(group)
     for groups in families.values():
-        groups.sort(key=lambda group: replicas[group[0]].model.widths(), reverse=True)
+        groups.sort(key=lambda group: replicas[group[0]].model.layer_widths(), reverse=True)
     return list(families.values())
 
 

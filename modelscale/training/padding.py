@@ -25,7 +25,7 @@ Shape = Sequence[int]
 
 def widest(models: Sequence[ModelSpec]) -> ModelSpec:
     """Return the narrowest model that each of these fits into; they differ in widths alone."""
-    sizes = [model.widths() for model in models]
+    sizes = [model.layer_widths() for model in models]
     return models[0].widened(tuple(map(max, zip(*sizes, strict=True))))
 
 

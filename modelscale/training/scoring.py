@@ -124,7 +124,9 @@ def _values(
 def answers(replica: Replica, outputs_KNO: Tensor, y_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return predictions (K, N, …) and targets (N, …) in the user's own units."""
     predictions = replica.loss.quick_predictions(outputs_KNO)
+    inverse = replica.data.preprocessing.inverse_target
     if replica.data.task == "classification":
         return predictions, y_N
-    inverse = replica.data.preprocessing.inverse_target
+    if replica.data.task == "translation":
+        return predictions, inverse(y_N)
     return inverse(predictions), inverse(y_N)

@@ -153,7 +153,8 @@ class Trainer:
         monitor: Monitor,
         device: torch.device,
     ) -> None:
-        self.replicas, self.metrics, self.monitor = list(replicas), metrics, monitor
+        self.replicas, self.monitor = list(replicas), monitor
+        self.metrics = tuple(metric for metric in metrics if metric.during_training)
         self.begun = len(replicas)
         self.indices = list(range(self.begun))
         self.plan, self.steps_per_epoch = replicas[0].plan, replicas[0].steps_per_epoch

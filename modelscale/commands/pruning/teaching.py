@@ -29,7 +29,7 @@ def taught(student: Replica, teacher: Model, share: float) -> Replica:
     from torch.nn import functional as F
 
     data = student.data
-    if data.task == "transcription":
+    if data.task in {"transcription", "translation"}:
         raise SpecError("prune.distill: what is written cannot be mixed; leave it out")
     classes = data.task == "classification"
     truth = data.y.cpu()

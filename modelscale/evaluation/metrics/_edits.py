@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def text_of(codes: Sequence[int]) -> str:
+def text_of(codes: Sequence[float]) -> str:
     """Return the text of code points; zeros are no letters."""
-    return "".join(chr(code) for code in codes if code).strip()
+    return "".join(chr(int(code)) for code in codes if code).strip()
 
 
 class ErrorRate(MetricSpec):
@@ -32,7 +32,7 @@ class ErrorRate(MetricSpec):
     def units(self, text: str) -> Sequence[str]:
         """Return what counts as one each in a text."""
 
-    def ratio(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(self, predictions: Tensor, targets: Tensor) -> Tensor:
         import torch
 
         leading = torch.broadcast_shapes(predictions.shape[:-1], targets.shape[:-1])
@@ -45,12 +45,11 @@ class ErrorRate(MetricSpec):
                 known[pair] = distance(*pair)
             edits.append(known[pair])
         sizes = [len(units) for units in said]
-        as_tensor = [torch.tensor(x, dtype=torch.float64).view(leading) for x in (edits, sizes)]
-        return as_tensor[0].to(targets.device), as_tensor[1].to(targets.device)
+        both = torch.tensor([edits, sizes], dtype=torch.float64, device=targets.device)
+        return both.T.reshape(*leading, 2)
 
     def compute(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        edits, sizes = self.ratio(predictions, targets)
-        return edits.sum(-1) / sizes.sum(-1)
+        return self.of_sums(self.sums(predictions, targets).sum(-2))
 
     def _units_of(self, codes: Tensor) -> list[tuple[str, ...]]:
         rows = codes.long().reshape(-1, codes.shape[-1]).tolist()

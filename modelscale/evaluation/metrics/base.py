@@ -35,12 +35,22 @@ class MetricSpec(Component):
         """Whether the metric is the share of examples that are right, each for itself."""
         return False
 
-    def ratio(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return (…, N) float64 dividends and divisors of examples, if the metric is of sums.
+    during_training: ClassVar[bool] = True
+    """Whether it is measured after each epoch too; else only when training has ended."""
+
+    def sums(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
+        """Return numbers (…, N, S) float64 of each example, if the metric is of their sums.
 
         Resampling then draws these numbers rather than predictions.
         """
         return None
+
+    def of_sums(self, sums_S: Tensor) -> Tensor:
+        """Return the metric (…) of sums (…, S); by default, the first by the second."""
+        return sums_S[..., 0] / sums_S[..., 1]
+
+    def require(self) -> None:
+        """Raise Unavailable where the metric needs a package that is not installed."""
 
     def check(self, classes: int) -> None:
         """Raise ValueError where the metric cannot be of that many classes."""

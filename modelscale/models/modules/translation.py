@@ -1,0 +1,137 @@
+"""Parts of networks that read one text and write another; symbol 0 is padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modelscale.models.modules.dropout import Dropout
+from modelscale.models.modules.text import HIDDEN, SymbolsInOrder, TextBlock, filled
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of what is written to what was read, written out for `vmap`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Make `heads` heads of width / heads each."""
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        # No bias: softmax cancels the keys' bias, and its gradient would be rounding noise.
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Return (batch, T, width) of x: (batch, T, width).
+
+        Args:
+            x: What is written.
+            memory: (batch, S, width) of what was read.
+            mask: Added to the scores, broadcasts over (batch, heads, T, S).
+        """
+        batch, written, _ = x.shape
+        q = self.q(x).view(batch, written, self.heads, -1).transpose(1, 2)
+        kv = self.kv(memory).view(batch, memory.shape[1], 2, self.heads, -1)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, S, size)
+        scores = (q * self.scale) @ k.transpose(-2, -1) + mask
+        mixed = scores.softmax(-1) @ v
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, written, -1))
+        return out
+
+
+class WritingBlock(nn.Module):
+    """A block that looks at what was read before the block of what is written."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        """Make a pre-norm block."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.reading = CrossAttention(width, heads)
+        self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
+        self.writing = TextBlock(width, heads, dropout)
+
+    def forward(self, x: Tensor, causal: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Return (batch, T, width) of x of the same shape."""
+        x = x + self.drop(self.reading(self.norm(x), memory, mask))
+        out: Tensor = self.writing(x, causal)
+        return out
+
+
+class Decoder(nn.Module):
+    """Scores each next symbol from those before it and from what was read.
+
+    The table that reads symbols also scores them (Press & Wolf, arXiv:1608.05859). The padding
+    symbol stands for the beginning.
+    """
+
+    def __init__(
+        self, sizes: tuple[int, int], width: int, blocks: int, heads: int, dropout: float
+    ) -> None:
+        """Make it for `sizes`: symbols of the vocabulary, and positions."""
+        super().__init__()
+        vocabulary, positions = sizes
+        self.table = nn.Embedding(vocabulary, width)
+        self.positions = nn.Parameter(torch.empty(positions, width))
+        self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
+        self.blocks = nn.ModuleList(WritingBlock(width, heads, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.table.weight, std=0.02)
+        nn.init.normal_(self.positions, std=0.02)
+        for name, weight in self.blocks.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(weight)
+            elif weight.dim() == 2:
+                nn.init.normal_(weight, std=0.02)
+
+    def forward(self, written: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Return logits (batch, T, vocabulary) of what stands at each place.
+
+        Args:
+            written: (batch, T) int64 symbols; of each place, those before it are looked at.
+            memory: (batch, S, width) of what was read.
+            mask: (batch, 1, 1, S), added to the scores of what was read.
+        """
+        length = written.shape[1]
+        before = F.pad(written[:, :-1], (1, 0))
+        place = torch.arange(length, device=written.device)
+        causal = (place[None, :] > place[:, None]).float() * HIDDEN
+        seen = self.drop(self.table(before) + self.positions[:length])
+        for block in self.blocks:
+            seen = block(seen, causal, memory, mask)
+        out: Tensor = self.norm(seen) @ self.table.weight.t()
+        return out
+
+
+class Translator(nn.Module):
+    """Reads a text and is asked for each symbol of its translation, knowing those before.
+
+    It answers with three numbers a symbol rather than with the logits of all symbols, which
+    would be larger by the size of the vocabulary.
+    """
+
+    def __init__(self, encoder: SymbolsInOrder, decoder: Decoder) -> None:
+        """Make a network that writes as many symbols as the decoder has positions."""
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def read(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Return memory and mask, as the decoder takes them, of source: (batch, S)."""
+        mask = (filled(source).transpose(1, 2).unsqueeze(1) - 1) * -HIDDEN
+        return self.encoder(source, mask), mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, T, 3) of x: (batch, S + T), symbols as floats.
+
+        Of each symbol of the translation: its nats, the mean nats over all symbols, and
+        whether it has the largest score. All are 0 at padding.
+        """
+        positions = self.decoder.positions.shape[0]
+        source, target = x[:, :-positions], x[:, -positions:].long()
+        logits = self.decoder(target, *self.read(source))
+        nats = -logits.float().log_softmax(-1)
+        own = nats.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        right = (logits.argmax(-1) == target).float()
+        return torch.stack([own, nats.mean(-1), right], -1) * filled(target)
