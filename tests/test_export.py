@@ -25,9 +25,14 @@ from export_models import (
     table,
     together,
 )
+from fault_programs import Told
 from torch import nn
 
+from modelscale.commands import export as command
+from modelscale.commands.export_sample import Sample
+from modelscale.commands.trained_model import TrainedModel
 from modelscale.errors import DataError, GateFailed, Unavailable
+from modelscale.evaluation.metric_names import default_metrics
 from modelscale.export.answers import graph_of
 from modelscale.export.child import OPSET, Converter
 from modelscale.export.onnx_file import completed, export_network, export_onnx
@@ -36,6 +41,9 @@ from modelscale.export.reading import expected_outputs, read
 from modelscale.export.runtime import onnx_answers, program_answers, runtime_latency
 from modelscale.export.signature import signature_of, user_values
 from modelscale.models.base import ModelSpec
+from modelscale.runs.checkpoints import Checkpoint
+from modelscale.runs.export_files import read_certificate
+from modelscale.training.artifact import dump_network
 
 SMALL = {
     "mlp": {"hidden": [8]},
@@ -119,19 +127,53 @@ def test_every_kind_is_exported_with_some_data():
     assert exported == set(ModelSpec.kinds())
 
 
+def certified(model, raw, to, folder, monkeypatch):
+    """Return the file of a model as the command writes it, and its certificate."""
+    checkpoint = Checkpoint(folder / "checkpoint", 1, dump_network(model))
+    trained = TrainedModel(checkpoint, model, torch.device("cpu"), None, None, 0)
+    every = np.arange(len(raw))
+    sample = Sample("validation", raw, every, every)
+    monkeypatch.setattr(command, "sample_of", lambda *_, **__: sample)
+    path = folder / "model"
+    done = command.export(trained, command.ExportRequest(to, path, seconds=0), Told())
+    assert not done.faults
+    return path.read_bytes(), read_certificate(path)
+
+
 class TestEveryKind:
+    """Every kind with every sort of data that it takes."""
+
     @pytest.mark.slow
     @pytest.mark.parametrize(("kind", "form"), EVERY)
-    def test_onnx_runtime_gives_the_model_s_answers(self, kind, form, converter):
+    def test_onnx_runtime_gives_the_model_s_answers(self, kind, form, tmp_path, monkeypatch):
         raw, model = small(kind, form)
-        data, signature = onnx_file(model, converter)
+        data, certificate = certified(model, raw, "onnx", tmp_path, monkeypatch)
+        assert_proved(certificate, model, raw)
+        signature = signature_of(model, text=True)
         assert_equal_answers(model, raw, onnx_answers(data), signature)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("kind", "form"), EVERY)
+    def test_program_has_its_certificate(self, kind, form, tmp_path, monkeypatch):
+        raw, model = small(kind, form)
+        _, certificate = certified(model, raw, "torch-export", tmp_path, monkeypatch)
+        assert_proved(certificate, model, raw)
 
     @pytest.mark.parametrize(("kind", "form"), EVERY)
     def test_program_gives_the_model_s_answers(self, kind, form):
         raw, model = small(kind, form)
         data, signature = archive(model)
         assert_equal_answers(model, raw, program_answers(data), signature, tolerance=1e-6)
+
+
+def assert_proved(certificate, model, raw):
+    """Check that a certificate holds the proof on all rows, with every metric of the task."""
+    parity = certificate["document"]["parity"]
+    assert parity["rows"] == len(raw)
+    assert parity["max_scaled_diff"] < 1e-4
+    assert list(parity["metrics"]) == [m.label() for m in default_metrics(model.task)]
+    assert parity["metric_diff"] == pytest.approx(0, abs=1e-4)
+    assert set(certificate["document"]["latency_ms"]) >= {"eager"}
 
 
 class TestExecuTorch:

@@ -70,12 +70,12 @@ def run(request: pytest.FixtureRequest, source: Path) -> Run:
     return made
 
 
-def test_export_killed_at_every_step_ends_with_the_same_bytes(run: Run) -> None:
-    report = kill_everywhere(run, digest)
+def test_export_killed_twice_ends_with_the_same_bytes(run: Run) -> None:
+    report = kill_everywhere(run, digest, at_most=6)
     assert not report.failures
     assert report.kills > report.experiments > 4
 
 
 def test_export_on_a_full_disk_ends_with_74_and_goes_on_later(run: Run) -> None:
-    report = fail_everywhere(run, digest, errno.ENOSPC, 74)
+    report = fail_everywhere(run, digest, errno.ENOSPC, 74, at_most=3)
     assert not report.failures

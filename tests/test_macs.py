@@ -11,6 +11,9 @@ from modelscale.evaluation.macs import (
     parameter_bytes,
     parameter_count,
 )
+from modelscale.models.base import ModelSpec
+from modelscale.models.modules.exported import export_graph
+from modelscale.tensors import Inputs
 
 
 class Attention(nn.Module):
@@ -121,3 +124,14 @@ def test_tied_parameters_count_once_and_bytes_follow_the_type():
     assert parameter_count(module) == 16
     assert parameter_bytes(module) == 64
     assert parameter_bytes(module.half()) == 32
+
+
+def test_graph_in_place_of_a_network_counts_like_it():
+    """Pruning leaves the graph of a network whose code has sizes in it; it makes tensors."""
+    inputs = Inputs((9,), vocabulary=12)
+    spec = ModelSpec.model_validate(
+        {"kind": "text_decoder", "width": 8, "blocks": 1, "heads": 2}
+    )
+    network = spec.build(inputs, 8)
+    graph = export_graph(network, (torch.ones(2, 9),))
+    assert count_macs(graph, (9,)) == count_macs(network, (9,)) > 0

@@ -3,9 +3,12 @@
 import csv
 import json
 import random
+import sys
 
 import pytest
 from command_line import cli
+
+from modelscale.commands.pruning import timing
 
 TOPICS = {"farm": "cow hay barn milk field", "sea": "ship wave salt sail harbour"}
 NEWS = """
@@ -112,9 +115,23 @@ def test_book_is_exported_with_its_logits_proved(workshop, to):
     assert parity["metric"] == "perplexity"
     assert parity["metrics"]["perplexity"]["model"] == pytest.approx(perplexity, rel=1e-6)
     assert abs(parity["metric_diff"]) < 1e-4
-    assert 0 < parity["max_abs_diff"] < 1e-4
+    assert parity["max_abs_diff"] < 1e-4
     assert (found["output"]["name"], found["output"]["shape"]) == ("logits", [8, 30])
     assert found["inputs"][0]["shorter"]
+
+
+@pytest.mark.slow
+def test_pruned_book_is_exported_although_its_graph_runs_in_its_place(workshop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # nobody looks at the times
+    monkeypatch.setattr(timing, "SECONDS", 0.005)
+    words = ("--target", "parameters=0.7", "--set", "prune.align=1", "--threads", "1")
+    quick = ("--set", "prune.retrain.epochs=1", "--set", "prune.allocation=uniform")
+    pruned = document(workshop, "prune", "book", *words, *quick, "--name", "smaller")
+    assert pruned["steps"][0]["rewritten"]
+    found = document(workshop, "export", "smaller", "--to", "torch-export", "--seconds", "0.01")
+    assert abs(found["parity"]["metric_diff"]) < 1e-4
+    assert found["parity"]["max_abs_diff"] < 1e-4
+    assert not found["inputs"][0]["shorter"]
 
 
 def test_models_of_texts_say_what_they_cannot_learn(workshop):

@@ -13,6 +13,7 @@ counter and would count 0.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,23 @@ def _on_meta(module: nn.Module) -> nn.Module:
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
         is_parameter = isinstance(tensor, nn.Parameter)
         copies[id(tensor)] = nn.Parameter(empty, requires_grad=False) if is_parameter else empty
-    return copy.deepcopy(module, copies)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own graphs
+        twin = copy.deepcopy(module, copies)
+    _make_on_meta(twin)
+    return twin
+
+
+def _make_on_meta(module: nn.Module) -> None:
+    """Let graphs, which pruning leaves of some networks, make their tensors on meta as well."""
+    import torch
+    from torch.fx import GraphModule
+
+    for graph in (part for part in module.modules() if isinstance(part, GraphModule)):
+        for node in graph.graph.nodes:
+            if isinstance(node.kwargs.get("device"), torch.device):
+                node.update_kwarg("device", torch.device("meta"))
+        graph.recompile()
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

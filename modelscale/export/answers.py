@@ -9,7 +9,7 @@ import torch  # noqa: TID253  # loaded by functions that export alone
 from torch import Tensor, nn  # noqa: TID253
 
 from modelscale.export.program import example_batch, traced
-from modelscale.export.reading import Answering, outputs_of
+from modelscale.export.reading import Answering, answering_network, outputs_of
 from modelscale.export.signature import (
     CATEGORIES,
     NUMBERS,
@@ -32,12 +32,12 @@ class Answers(nn.Module):
     def __init__(self, model: Answering) -> None:
         super().__init__()
         self.inputs = model.preprocessing.module()
-        self.network = model.network
+        self.network = answering_network(model)
         self._outputs = partial(outputs_of, model)
 
     def answer(self, raw: Tensor) -> Tensor:
         """Return the answers for rows as `Preprocessing.encode` gives them."""
-        return self._outputs(self.inputs(raw.float()))
+        return self._outputs(self.network, self.inputs(raw.float()))
 
 
 class _OfTable(Answers):

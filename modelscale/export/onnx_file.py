@@ -84,7 +84,10 @@ def export_network(
 
     import torch
 
-    module = copy.deepcopy(network).cpu().eval()
+    from modelscale.models.modules.exported import quietly
+
+    with quietly():  # the graph of a pruned network
+        module = copy.deepcopy(network).cpu().eval()
     examples = (torch.zeros(example_batch(), *example_shape),)
     return _converted(to_bytes(traced(module, examples)), ["x"], ["y"], converter)
 

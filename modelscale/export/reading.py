@@ -12,6 +12,7 @@ from modelscale.errors import GateFailed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.fx import GraphModule
 
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.losses.base import LossSpec
@@ -46,28 +47,56 @@ def gives_logits(task: Task) -> bool:
     return task in {"language_model", "transcription"}
 
 
-def outputs_of(model: Answering, x: Tensor) -> Tensor:
+def answering_network(model: Answering) -> nn.Module:
+    """Return what computes a file's outputs: the network, or what comes before its surprise.
+
+    Raises:
+        GateFailed: If a language model has no logits to give.
+    """
+    from torch.fx import GraphModule
+
+    from modelscale.models.modules.text import TextDecoder
+
+    network = model.network
+    if model.task != "language_model" or isinstance(network, TextDecoder):
+        return network
+    if isinstance(network, GraphModule):
+        return _before_surprise(network)
+    raise GateFailed("the network tells its surprise alone, and no logits")
+
+
+def outputs_of(model: Answering, network: nn.Module, x: Tensor) -> Tensor:
     """Return what a file of a model gives.
 
     Args:
         model: In evaluation mode.
+        network: Of `answering_network`.
         x: Pre-processed rows; of a text the symbols to go on from, (N, positions).
 
     Returns:
         (N, C) probabilities or (N, T) values; (N, positions, V) logits of the next symbol;
         (N, frames, V) logits of what is said.
     """
+    if not gives_logits(model.task):
+        return model.predictions(x)
     if model.task == "language_model":
-        return _next_symbols(model.network, x).float()
-    if model.task == "transcription":
-        outputs: Tensor = model.network(x)
-        return outputs.float()
-    return model.predictions(x)
+        x = _as_taken(network, x)
+    score = getattr(network, "logits", network) if model.task == "language_model" else network
+    outputs: Tensor = score(x)
+    return outputs.float()
 
 
 def expected_outputs(model: Answering, x: Tensor) -> Tensor:
     """Return what a file should give for rows that the model itself takes."""
-    return outputs_of(model, x[:, :-1] if model.task == "language_model" else x)
+    symbols = x[:, :-1] if model.task == "language_model" else x
+    return outputs_of(model, answering_network(model), symbols)
+
+
+def takes_shorter(model: Answering) -> bool:
+    """Return whether a language model goes on from fewer symbols than its windows have."""
+    from modelscale.models.modules.text import TextDecoder
+
+    return isinstance(model.network, TextDecoder) and model.preprocessing.shape[0] > 2
 
 
 def read(model: Answering, outputs: Tensor, x: Tensor) -> Tensor:
@@ -87,10 +116,37 @@ def read(model: Answering, outputs: Tensor, x: Tensor) -> Tensor:
     return outputs
 
 
-def _next_symbols(network: nn.Module, symbols: Tensor) -> Tensor:
-    """Return logits (N, positions, V) of what follows each of the symbols (N, positions)."""
-    from modelscale.models.modules.text import TextDecoder
+def _as_taken(network: nn.Module, symbols: Tensor) -> Tensor:
+    """Return symbols as a network takes them: a graph wants one more, which it ignores."""
+    import torch
+    from torch.fx import GraphModule
 
-    if not isinstance(network, TextDecoder):
-        raise GateFailed("the network tells its surprise alone, and no logits")
-    return network.logits(symbols)
+    if isinstance(network, GraphModule):
+        return torch.cat([symbols, symbols[:, :1]], dim=1)
+    return symbols
+
+
+def _before_surprise(network: GraphModule) -> GraphModule:
+    """Return a rewritten network up to the logits of which it takes the logarithmic softmax.
+
+    Raises:
+        GateFailed: If there are none.
+    """
+    import copy
+
+    from torch.fx import GraphModule
+    from torch.fx.node import map_arg
+
+    from modelscale.models.modules.exported import quietly
+
+    with quietly():
+        graph = copy.deepcopy(network.graph)
+    surprise = [node for node in graph.nodes if "log_softmax" in str(node.target)]
+    if len(surprise) != 1:
+        raise GateFailed("the pruned network tells its surprise alone, and no logits")
+    logits, output = surprise[0].args[0], graph.output_node()
+    output.args = map_arg(output.args, lambda _: logits)
+    graph.eliminate_dead_code()
+    graph.lint()
+    with quietly():
+        return GraphModule(network, graph)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelscale.errors import DataError
+from modelscale.export.reading import takes_shorter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,7 @@ def signature_of(model: Answering, *, text: bool) -> Signature:
     """
     preprocessing = model.preprocessing
     if model.task == "language_model":
-        return _of_stream(preprocessing)
+        return _of_stream(model)
     inputs = _inputs(preprocessing, text=text)
     if model.task == "transcription":
         return Signature(inputs, Port(LOGITS, "float32", _frames(model)))
@@ -91,12 +92,12 @@ def signature_of(model: Answering, *, text: bool) -> Signature:
     return Signature(inputs, Port(output, "float32", (len(names),), names))
 
 
-def _of_stream(preprocessing: Preprocessing) -> Signature:
+def _of_stream(model: Answering) -> Signature:
     """Return the signature of what predicts each next symbol of a text."""
+    preprocessing, free = model.preprocessing, takes_shorter(model)
     vocabulary = preprocessing.inputs().vocabulary
     assert vocabulary is not None
     positions = preprocessing.shape[0] - 1  # the last symbol of a window is only predicted
-    free = positions > 1
     return Signature(
         (Port("tokens", "int64", (positions,), shorter=free),),
         Port(LOGITS, "float32", (positions, vocabulary), shorter=free),

@@ -93,7 +93,7 @@ class Sweep(Spec):
     criteria: tuple[CriterionSpec, ...] = ()
     """What decides which units go, each in its turn; `criterion` alone when left out."""
 
-    methods: tuple[Method, ...] = Field(("structured",), min_length=1)
+    methods: tuple[Method, ...] = ("structured",)
     """Ways to make it smaller: `structured` by each criterion and `low_rank`, both to each of
     `macs`; `depthwise_separable`, which has one size; and `int8`, which computes the model and
     every other point with eight bits as well, in ONNX Runtime (an extra)."""
@@ -106,6 +106,8 @@ class Sweep(Spec):
     def _shares(self) -> Self:
         if any(not 0 < share <= 1 for share in self.macs):
             raise ValueError("macs: shares are above 0 and at most 1")
+        if not set(self.methods) - {"int8"}:
+            raise ValueError("methods: int8 goes with at least one that makes points")
         if self.criteria and "structured" not in self.methods:
             raise ValueError("'criteria' goes with the method structured")
         return self
