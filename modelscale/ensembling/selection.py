@@ -23,12 +23,15 @@ class Selection:
     """Candidates chosen one after another, each as often as it helps.
 
     Attributes:
-        order: Candidates in the order of choice, up to the best of all rounds.
-        weights: (M,) shares of the choices.
+        order: Candidates in the order of choice, up to the best of all rounds; from bags each
+            once, the heaviest first.
+        shares: Weight of each place of the order.
+        weights: (M,) sum of its shares for each candidate.
         scores: First score of the mean after each choice.
     """
 
     order: tuple[int, ...]
+    shares: tuple[float, ...]
     weights: tuple[float, ...]
     scores: tuple[float, ...]
 
@@ -56,8 +59,9 @@ def select(
     count = len(answers_MNA)
     if bags == 0 or count < _LEAST_FOR_BAGS:
         order, scores = _climb(answers_MNA, score, rounds)
+        shares = (1 / len(order),) * len(order)
         weights = tuple(order.count(m) / len(order) for m in range(count))
-        return Selection(tuple(order), weights, tuple(scores))
+        return Selection(tuple(order), shares, weights, tuple(scores))
     return _bagged(answers_MNA, score, rounds, bags, seed)
 
 
@@ -75,7 +79,8 @@ def _bagged(answers_MNA: Tensor, score: Score, rounds: int, bags: int, seed: int
     order = [m for m in weight_M.argsort(descending=True, stable=True).tolist() if weight_M[m]]
     total_MNA = (weight_M[order, None, None] * answers_MNA[order]).cumsum(0)
     scores = score(total_MNA / weight_M[order].cumsum(0)[:, None, None])[:, 0]
-    return Selection(tuple(order), tuple(weight_M.tolist()), tuple(scores.tolist()))
+    shares, weights = weight_M[order].tolist(), weight_M.tolist()
+    return Selection(tuple(order), tuple(shares), tuple(weights), tuple(scores.tolist()))
 
 
 def _climb(answers_MNA: Tensor, score: Score, rounds: int) -> tuple[list[int], list[float]]:

@@ -53,5 +53,9 @@ class Greedy(EnsembleSpec):
         weight_M = torch.tensor([found.weights[m] for m in kept])
         combination = Mean(answers.task, weight_M)
         chosen = answers.answers_MNA[list(kept)].float()
-        notes: dict[str, object] = {"order": list(found.order), "scores": list(found.scores)}
+        notes: dict[str, object] = {
+            "order": list(found.order),
+            "shares": list(found.shares),
+            "scores": list(found.scores),
+        }
         return Combined(combination, kept, combination(chosen), notes)
