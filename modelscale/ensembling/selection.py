@@ -11,8 +11,6 @@ from modelscale.seeds import derive
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LEAST_FOR_BAGS = 4
-"""Candidates of which halves are worth choosing from."""
 Score = Callable[["Tensor"], "Tensor"]
 """Maps probabilities or values (M, N, A) to scores (M, S), of which larger ones are better; a
 later score decides where the earlier ones are equal."""
@@ -57,7 +55,7 @@ def select(
     """
     answers_MNA = answers_MNA.double()
     count = len(answers_MNA)
-    if bags == 0 or count < _LEAST_FOR_BAGS:
+    if bags == 0:
         order, scores = _climb(answers_MNA, score, rounds)
         shares = (1 / len(order),) * len(order)
         weights = tuple(order.count(m) / len(order) for m in range(count))

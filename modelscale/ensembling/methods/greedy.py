@@ -30,7 +30,8 @@ class Greedy(EnsembleSpec):
 
     bags: int = Field(0, ge=0)
     """Random halves of the candidates from which is chosen in turn, to average the weights; 0
-    chooses once, among all."""
+    chooses once, among all. For dozens of candidates: a good one of few is in half of the
+    halves only."""
 
     metric: str = "loss"
     """What is judged: `loss` (log-loss or squared error) or a metric, such as `accuracy`."""
