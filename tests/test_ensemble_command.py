@@ -153,6 +153,17 @@ class TestWhatIsSaid:
         assert document["selection"]["rows"] >= 90
 
     @pytest.mark.slow
+    @pytest.mark.parametrize("bags", [0, 5])
+    def test_curve_of_a_selection_ends_at_the_ensemble(self, workshop, bags):
+        section = f"{{kind: greedy, members: 5, folds: 2, bags: {bags}, temperature: false}}"
+        document = made(workshop, "wine.yaml", section)
+        last, found = document["curve"]["test"][-1], document["metrics"]["test"]
+        for name in ("accuracy", "log_loss"):
+            assert last[name] == pytest.approx(found[name]["value"], rel=1e-5)
+        weights = [member["weight"] for member in document["members"]]
+        assert sum(weights) == pytest.approx(1)
+
+    @pytest.mark.slow
     def test_out_of_bag_estimate_holds_the_test_score_in_its_interval(self, tmp_path):
         (tmp_path / "d.yaml").write_text(
             "data: {source: digits, split: {test: 0.4, validation: 0.0, seed: 0}}\n"

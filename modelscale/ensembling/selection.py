@@ -11,8 +11,6 @@ from modelscale.seeds import derive
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LEAST_FOR_BAGS = 4
-"""Candidates of which halves are worth choosing from."""
 Score = Callable[["Tensor"], "Tensor"]
 """Maps probabilities or values (M, N, A) to scores (M, S), of which larger ones are better; a
 later score decides where the earlier ones are equal."""
@@ -23,12 +21,15 @@ class Selection:
     """Candidates chosen one after another, each as often as it helps.
 
     Attributes:
-        order: Candidates in the order of choice, up to the best of all rounds.
-        weights: (M,) shares of the choices.
+        order: Candidates in the order of choice, up to the best of all rounds; from bags each
+            once, the heaviest first.
+        shares: Weight of each place of the order.
+        weights: (M,) sum of its shares for each candidate.
         scores: First score of the mean after each choice.
     """
 
     order: tuple[int, ...]
+    shares: tuple[float, ...]
     weights: tuple[float, ...]
     scores: tuple[float, ...]
 
@@ -54,10 +55,11 @@ def select(
     """
     answers_MNA = answers_MNA.double()
     count = len(answers_MNA)
-    if bags == 0 or count < _LEAST_FOR_BAGS:
+    if bags == 0:
         order, scores = _climb(answers_MNA, score, rounds)
+        shares = (1 / len(order),) * len(order)
         weights = tuple(order.count(m) / len(order) for m in range(count))
-        return Selection(tuple(order), weights, tuple(scores))
+        return Selection(tuple(order), shares, weights, tuple(scores))
     return _bagged(answers_MNA, score, rounds, bags, seed)
 
 
@@ -75,7 +77,8 @@ def _bagged(answers_MNA: Tensor, score: Score, rounds: int, bags: int, seed: int
     order = [m for m in weight_M.argsort(descending=True, stable=True).tolist() if weight_M[m]]
     total_MNA = (weight_M[order, None, None] * answers_MNA[order]).cumsum(0)
     scores = score(total_MNA / weight_M[order].cumsum(0)[:, None, None])[:, 0]
-    return Selection(tuple(order), tuple(weight_M.tolist()), tuple(scores.tolist()))
+    shares, weights = weight_M[order].tolist(), weight_M.tolist()
+    return Selection(tuple(order), tuple(shares), tuple(weights), tuple(scores.tolist()))
 
 
 def _climb(answers_MNA: Tensor, score: Score, rounds: int) -> tuple[list[int], list[float]]:

@@ -101,9 +101,9 @@ class Cohort:
             return Cohort(replicas, networks[0].to(device), _stacked(networks, device))
         model = widest([replica.model for replica in replicas])
         network = build_network(replace(replicas[0], model=model))
-        padding = Padding.of([net.to(device) for net in networks], widths, Layout.of(network))
+        padding = Padding.of(networks, widths, Layout.of(network))
         weights = _stacked_in(network, networks, padding, device)
-        return Cohort(replicas, network.to(device), weights, padding)
+        return Cohort(replicas, network.to(device), weights, padding.to(device))
 
     def __len__(self) -> int:
         return len(self.replicas)

@@ -55,6 +55,13 @@ class Padding:
         places, kept = zip(*(found[tuple(own)] for own in widths), strict=True)
         return Padding(list(places), shapes, list(kept))
 
+    def to(self, device: torch.device) -> Padding:
+        """Move what a training step needs to where the replicas live; return it."""
+        for network in self.networks:
+            network.to(device)
+        self.places = [place_P.to(device) for place_P in self.places]
+        return self
+
     def take(self, chosen: Sequence[int]) -> Padding:
         """Return what belongs to the replicas at these positions."""
         return Padding(
@@ -69,7 +76,7 @@ class Padding:
 
     def own(self, k: int, theta_P: Tensor) -> Tensor:
         """Return the numbers of a wide vector (P,) that are replica k's own."""
-        return theta_P[self.places[k].to(theta_P.device)]
+        return theta_P[self.places[k]]
 
     def own_buffer(self, k: int, name: str, buffer: Tensor) -> Tensor:
         """Return the part of a wide buffer that is replica k's own."""

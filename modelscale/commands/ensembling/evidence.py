@@ -183,13 +183,15 @@ def _of_choices(built: Built, answers_MNA: Tensor) -> list[tuple[int, Tensor]]:
 
     from modelscale.training.combination import Mean
 
-    order = built.combined.notes["order"]
+    order, shares = (built.combined.notes[name] for name in ("order", "shares"))
     assert isinstance(order, list)
+    assert isinstance(shares, list)
     task = built.combined.combination.task
     found = []
     for count in _counts(len(order)):
-        share = torch.full((count,), 1 / count)
-        found.append((count, Mean(task, share)(answers_MNA[order[:count]])[None]))
+        share = torch.tensor(shares[:count])
+        mean = Mean(task, share / share.sum())
+        found.append((count, mean(answers_MNA[order[:count]])[None]))
     return found
 
 

@@ -180,7 +180,8 @@ def _method(assembly: Assembly, built: Built) -> dict[str, Any]:
     section = assembly.experiment.ensemble
     assert section is not None
     kind = "soup" if built.single is not None else built.combined.combination.kind
-    own = {key: value for key, value in built.combined.notes.items() if key != "scores"}
+    notes = built.combined.notes
+    own = {key: value for key, value in notes.items() if key not in {"scores", "shares"}}
     if "order" in own and isinstance(own["order"], list):
         own["order"] = [built.labels[m] for m in own["order"]]
     found = {"kind": section.own_kind(), "combination": kind, "folds": section.inner_folds}

@@ -30,7 +30,8 @@ class Greedy(EnsembleSpec):
 
     bags: int = Field(0, ge=0)
     """Random halves of the candidates from which is chosen in turn, to average the weights; 0
-    chooses once, among all."""
+    chooses once, among all. For dozens of candidates: a good one of few is in half of the
+    halves only."""
 
     metric: str = "loss"
     """What is judged: `loss` (log-loss or squared error) or a metric, such as `accuracy`."""
@@ -53,5 +54,9 @@ class Greedy(EnsembleSpec):
         weight_M = torch.tensor([found.weights[m] for m in kept])
         combination = Mean(answers.task, weight_M)
         chosen = answers.answers_MNA[list(kept)].float()
-        notes: dict[str, object] = {"order": list(found.order), "scores": list(found.scores)}
+        notes: dict[str, object] = {
+            "order": list(found.order),
+            "shares": list(found.shares),
+            "scores": list(found.scores),
+        }
         return Combined(combination, kept, combination(chosen), notes)
