@@ -403,6 +403,8 @@ class TestBadSpecs:
             ("scale.lr={rule: mup, base: 3}", "there are 3 sizes, the first is 0"),
             ("scale={lr: mup, data: {fractions: [0.5, 1]}}", "sizes of several widths"),
             ("train.mup={hidden: [2, 2]}", "hidden has 2 layers, and the model 1"),
+            ("train.mup={hidden: 2}", "train.mup.hidden"),
+            ("train.mup={}", "names no width, such as hidden"),
             ("train.mup={width: 2}", "'width' is no width of mlp; it has: hidden"),
         ],
     )

@@ -189,6 +189,8 @@ class TestRefusals:
             ({"kind": "mlp"}, {"layers": 3}, "'layers' is no width of mlp; it has: hidden"),
             ({"kind": "mlp"}, {"hidden": (3,)}, "hidden has 1 layers, and the model 2"),
             ({"kind": "text_decoder"}, {"width": 7}, "no multiple of heads"),
+            ({"kind": "mlp"}, {"hidden": 3}, "tuple"),
+            ({"kind": "cnn"}, {"channels": (0, 8, 8)}, "greater than or equal to 1"),
         ],
     )
     def test_widths_that_do_not_fit_are_told(self, model, fields, told):

@@ -120,6 +120,8 @@ class Experiment(Spec):
     def _check_base_width(self, widths: Mapping[str, Any]) -> None:
         """Raise ValueError where no rule carries the learning rate from the base width."""
         self.model.at_widths(widths)
+        if not widths:
+            raise ValueError(f"names no width, such as {self.model.widths[0]}")
         if not self.optimizer.scale_free:
             raise ValueError(
                 f"its rates are those for adam and adamw, not for {self.optimizer.own_kind()}"

@@ -272,14 +272,23 @@ def _with_base(
     beyond: tuple[Size, ...],
 ) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
     """Return both next to the width of the base, whose learning rate is that of all."""
-    from modelscale.commands.scale_widths import with_base
+    from modelscale.commands.scale_widths import count_widths, with_base
+    from modelscale.errors import SpecError
 
     if section.lr.base >= len(sizes):
         raise assembly.fault("scale.lr.base", f"there are {len(sizes)} sizes, the first is 0")
     if assembly.experiment.train.mup is not None:
         raise assembly.fault("scale.lr", "train.mup says the base width; leave one of them out")
-    every = with_base(assembly, (*sizes, *beyond), sizes[section.lr.base])
-    return every[: len(sizes)], every[len(sizes) :]
+    base, further = sizes[section.lr.base], []
+    based = tuple(with_base(assembly, size, base) for size in sizes)
+    if count_widths(sizes) < 2:
+        raise assembly.fault("scale.lr", "mup is for sizes of several widths")
+    for size in beyond:
+        try:
+            further.append(with_base(assembly, size, base))
+        except SpecError:
+            break
+    return based, tuple(further)
 
 
 def _beyond(

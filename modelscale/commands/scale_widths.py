@@ -140,26 +140,28 @@ class Check:
         return Check(float(rows[0]["lr"]), tuple(changes))
 
 
-def with_base(assembly: Assembly, sizes: Sequence[Size], base: Size) -> tuple[Size, ...]:
-    """Return sizes that begin and learn next to the width of one of them.
+def with_base(assembly: Assembly, size: Size, base: Size) -> Size:
+    """Return a size that begins and learns next to the width of another one.
 
     Raises:
-        SpecError: If no rule says how this model grows from there, or its width does not.
+        SpecError: If no rule says how this model grows from there.
     """
-    found = []
-    for size in sizes:
-        model = size.variant.model
-        fields = _widths(base.variant.model, like=model)
-        try:
-            model.at_widths(fields)
-            variant = apply(size.variant, {"train.mup": fields})
-        except ValueError as error:
-            raise assembly.fault("scale.lr", f"mup: {_first(error)}") from None
-        assembly.replica(0, assembly.experiment.seed, variant)  # rules are there, or it raises
-        found.append(replace(size, variant=variant))
-    if len({str(_widths(s.variant.model, like=base.variant.model)) for s in found}) < 2:
-        raise assembly.fault("scale.lr", "mup is for sizes of several widths")
-    return tuple(found)
+    first, model = base.variant.model, size.variant.model
+    fields = _widths(first, like=model)
+    try:
+        model.at_widths(fields)
+        first.at_widths(_widths(model, like=first))  # as the check will have it
+        variant = apply(size.variant, {"train.mup": fields})
+    except ValueError as error:
+        raise assembly.fault("scale.lr", f"mup: {_first(error)}") from None
+    assembly.replica(0, assembly.experiment.seed, variant)  # rules are there, or it raises
+    return replace(size, variant=variant)
+
+
+def count_widths(sizes: Sequence[Size]) -> int:
+    """Return how many different widths some sizes have."""
+    first = sizes[0].variant.model
+    return len({str(_widths(size.variant.model, like=first)) for size in sizes})
 
 
 def check_of(assembly: Assembly, sizes: Sequence[Size], base: Size, lr: float) -> Check:

@@ -108,10 +108,9 @@ class ModelSpec(Component):
                     f"'{name}' is no width of {kind}; it has: {', '.join(self.widths)}"
                 )
             own = getattr(self, name)
-            if isinstance(own, tuple) and len(own) != len(tuple(value)):
-                raise ValueError(
-                    f"{name} has {len(tuple(value))} layers, and the model {len(own)}"
-                )
+            both = isinstance(own, tuple) and isinstance(value, tuple)
+            if both and len(own) != len(value):
+                raise ValueError(f"{name} has {len(value)} layers, and the model {len(own)}")
         return type(self).model_validate({**self.model_dump(), **fields})
 
     def quantile_bins(self) -> int:

@@ -66,7 +66,7 @@ class TrainPlan(Spec):
     compile: bool = False
     """Whether the network goes through `torch.compile`."""
 
-    mup: dict[str, PositiveInt | Widths] | None = Field(None, min_length=1)
+    mup: dict[str, PositiveInt | Widths] | None = None
     """The model's fields at the base width, `{hidden: [64]}`: with them wider layers begin and
     learn so that the learning rate that is best there is best here too (maximal update
     parametrisation, arXiv:2203.03466). For Adam, and weights that are drawn: after a cut, and
