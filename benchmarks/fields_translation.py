@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-MOST_LETTERS = 60
+MOST_LETTERS = 30
 ODD = re.compile(r"[\n\t%$<>{}]|\\")
 SPEC = """
 version: 1
@@ -28,11 +28,11 @@ data:
   source: {kind: csv, path: pairs.csv, target: french, missing: ['']}
   columns: {english: text}
   split: {test: 0.1, validation: 0.05}
-  text: {tokenizer: {kind: byte_pairs, vocabulary: 2000}, length: 32}
-  translation: {tokenizer: {kind: byte_pairs, vocabulary: 2000}, length: 40}
-model: {kind: encoder_decoder, width: 128, blocks: 2, heads: 4, dropout: 0.1}
+  text: {tokenizer: {kind: byte_pairs, vocabulary: 1500}, length: 18}
+  translation: {tokenizer: {kind: byte_pairs, vocabulary: 1500}, length: 22}
+model: {kind: encoder_decoder, width: 96, blocks: 2, heads: 4, dropout: 0.1}
 loss: {kind: teacher_forcing, label_smoothing: 0.1}
-optimizer: {kind: adamw, lr: 2e-3, weight_decay: 0.01}
+optimizer: {kind: adamw, lr: 3e-3, weight_decay: 0.01}
 scheduler: {kind: cosine, warmup: 0.05}
 train: {epochs: 20, batch_size: 64, clip_norm: 1.0}
 metrics: [token_accuracy, token_perplexity, chrf, bleu]

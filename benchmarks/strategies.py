@@ -9,7 +9,10 @@ STRATEGY is one of
   network from random weights, for as many epochs and for three times as many;
 - `minilm`: the same rows, a linear probe of published weights over the first 64 symbols beside
   `text_average` from random weights;
-- `turned`: mnist_5k, five labels a class. Pre-training by rotation on all training images;
+- `vectors`: the same rows, published vectors of pieces of words, all of them trained, beside
+  the same;
+- `turned`, `contrast`: mnist_5k, five labels a class. Pre-training by rotation or by views on
+  all training images;
 - `classes`: mnist_5k, ten labels each of the digits 5 to 9. A network that was trained on the
   digits 0 to 4 begins, whole, as a linear probe and unfrozen layer by layer;
 - `augmentation`: mnist_5k, a fifth as the test part: shifted and turned images, and mixed ones.
@@ -166,25 +169,33 @@ def text(seeds: range, folder: Path, reader: Reader = AVERAGE) -> Iterator[Score
 
 def minilm(seeds: range, folder: Path) -> Iterator[Score]:
     """Score a linear probe of published weights on the rows of `text`."""
+    model = {"from": "minilm", "length": 64, "freeze": "body"}
+    return published(seeds, folder, model, rate=1e-2, epochs=6)
+
+
+def vectors(seeds: range, folder: Path) -> Iterator[Score]:
+    """Score published vectors of pieces of words on the rows of `text`."""
+    return published(seeds, folder, {"from": "wordllama"}, rate=3e-3, epochs=20)
+
+
+def published(
+    seeds: range, folder: Path, begun: dict[str, Any], *, rate: float, epochs: int
+) -> Iterator[Score]:
     frame, codes = news()
     for seed in seeds:
         data = labelled(folder, frame, codes, seed)
-        for arm, model, rate in (
-            ("without", AVERAGE.model, AVERAGE.rates[1]),
-            ("with", {"from": "minilm", "length": 64, "freeze": "body"}, 1e-2),
+        for arm, model, lr, passes in (
+            ("without", AVERAGE.model, AVERAGE.rates[1], 40),
+            ("with", begun, rate, epochs),
         ):
             symbols = {} if "from" in model else words(AVERAGE.length)
             spec = {
                 "seed": seed,
                 "data": data | symbols,
                 "model": model,
-                "optimizer": {"kind": "adamw", "lr": rate, "weight_decay": 0.01},
+                "optimizer": {"kind": "adamw", "lr": lr, "weight_decay": 0.01},
                 "scheduler": "cosine",
-                "train": {
-                    "epochs": 6 if "from" in model else 40,
-                    "batch_size": 16,
-                    "keep": "last",
-                },
+                "train": {"epochs": passes, "batch_size": 16, "keep": "last"},
             }
             yield Score(arm, seed, *run("fine", spec, folder))
 
@@ -222,12 +233,20 @@ MOVED = [{"kind": "shift", "fraction": 0.08}, {"kind": "rotate", "degrees": 10}]
 
 
 def turned(seeds: range, folder: Path) -> Iterator[Score]:
+    return without_labels(seeds, folder, "rotation")
+
+
+def contrast(seeds: range, folder: Path) -> Iterator[Score]:
+    return without_labels(seeds, folder, "contrast")
+
+
+def without_labels(seeds: range, folder: Path, loss: str) -> Iterator[Score]:
     x, codes = digits()
     held = deal(codes, 0.25, 0, 0) == "test"
     rest = np.flatnonzero(~held)
     begun = {
         "data": images(folder / "all.npz", x[rest], codes[rest]) | {"augment": MOVED},
-        "loss": "rotation",
+        "loss": loss,
         "model": RESNET,
         "optimizer": {"kind": "adamw", "lr": 5e-3, "weight_decay": 0.05},
         "scheduler": "one_cycle",
@@ -308,6 +327,8 @@ STRATEGIES = {
     "text": text,
     "transformer": transformer,
     "minilm": minilm,
+    "vectors": vectors,
+    "contrast": contrast,
     "turned": turned,
     "classes": classes,
     "augmentation": augmentation,

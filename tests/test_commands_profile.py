@@ -68,7 +68,7 @@ class TestLayers:
         codes = spec.encoding == "codes"
         inputs = Inputs((5,), categories=(3, 4)) if codes else Inputs((3, 32, 32))
         if spec.takes == ("tokens",):
-            inputs = Inputs((9,), vocabulary=11)
+            inputs = Inputs((9,), vocabulary=11, written=4 * ("translation" in spec.tasks))
         if spec.takes == ("series",):
             inputs = Inputs((4, 9))
         if kind == "autoencoder":

@@ -1,5 +1,7 @@
 """Costly decisions: thresholds against brute force, calibration against scikit-learn."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,23 @@ def test_evaluate_prices_decisions_and_chooses_a_threshold_on_validation(tmp_pat
         "threshold of validation"
         in cli(tmp_path, "evaluate", trained.document["run"], "-q").out
     )
+    assert cli(tmp_path, "report", trained.document["run"], "-q").code == 0
+    page = re.sub(r"<[^>]+>|\s+", " ", next(tmp_path.rglob("report.html")).read_text())
+    threshold = decisions["thresholds"]["by_validation"]
+    assert f"from a probability of {threshold:.4g} on, chosen on the validation part" in page
+    value = decisions["cost"]["threshold of validation"]["value"]
+    shown = re.search(r"threshold of validation +([0-9.]+) \[", page)
+    assert float(shown[1]) == pytest.approx(value, abs=0.051)
+
+
+def test_each_fold_decides_by_its_own_threshold_in_the_report(tmp_path):
+    spec = SPEC.replace("COSTS", "[[0, 10], [1, 0]]")
+    (tmp_path / "s.yaml").write_text(spec.replace("{test: 0.2, ", "{kind: kfold, folds: 3, "))
+    trained = cli(tmp_path, "train", "s.yaml", "--json", "-q")
+    assert trained.code == 0, trained.err
+    assert cli(tmp_path, "report", trained.document["run"], "-q").code == 0
+    page = next(tmp_path.rglob("report.html")).read_text()
+    assert re.search(r"from a probability of [0-9.]+ to [0-9.]+ on", page)
 
 
 def test_costs_that_do_not_fit_the_classes_are_refused_before_training(tmp_path):

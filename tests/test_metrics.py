@@ -1,6 +1,7 @@
 """Metrics against scikit-learn, one call for many replicas, and their names."""
 
 import warnings
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -151,7 +152,8 @@ def test_regression_metrics_match_sklearn(N, T, seed):
         "mape": oracle.mean_absolute_percentage_error,
         "pinball": oracle.mean_pinball_loss,
     }
-    assert sorted([*pairs, "cmapss_score"]) == REGRESSION  # the other is in test_series.py
+    elsewhere = ["cmapss_score", "coverage"]  # in test_series.py, and below
+    assert sorted([*pairs, *elsewhere]) == REGRESSION
     for name, expected in pairs.items():
         value = compute(name, *tensors)
         assert value == pytest.approx(expected(targets, predictions)), name
@@ -284,3 +286,16 @@ def test_defaults_suit_the_task():
         "f1",
     ]
     assert [m.label() for m in default_metrics("regression")] == ["rmse", "mae", "r2"]
+
+
+def test_coverage_of_true_quantiles_is_their_level():
+    draw = torch.Generator().manual_seed(0)
+    y = torch.randn(4000, 1, generator=draw)
+    for level in (0.1, 0.5, 0.95):
+        bound = torch.full_like(y, NormalDist().inv_cdf(level))
+        found = MetricSpec.model_validate("coverage").compute(bound, y).item()
+        assert found == pytest.approx(level, abs=0.02)
+    edge = MetricSpec.model_validate("coverage").compute(
+        torch.zeros(3, 1), torch.tensor([[0.0], [1], [-1]])
+    )
+    assert edge.item() == pytest.approx(2 / 3)

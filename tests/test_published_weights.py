@@ -5,6 +5,7 @@ import torch
 from command_line import cli
 from torch import nn
 
+from modelscale.commands.published_weights import averaged
 from modelscale.models.base import ModelSpec
 from modelscale.models.modules.bert import EPS, from_published
 from modelscale.tensors import Inputs
@@ -94,6 +95,20 @@ def test_unknown_symbol_is_the_published_one():
     table = from_published(published(), 7, HEADS)["body.table.weight"]
     assert table[1].equal(table[9])
     assert table[0].equal(table[2])
+
+
+def test_published_vectors_are_averaged():
+    vectors = torch.randn(WORDS, WIDTH, generator=torch.Generator().manual_seed(3))
+    spec, tensors = averaged(vectors)
+    network = spec.build(Inputs((5,), vocabulary=WORDS + 2), WORDS + 2).eval()
+    _, unknown = network.load_state_dict(tensors, strict=False)
+    assert not unknown
+    ids = torch.tensor([[3, 3, 7], [0, 1, 19]])
+    x = torch.nn.functional.pad(ids + 2.0, (0, 2))  # padding counts for nothing
+    mean = vectors[ids].mean(1)
+    torch.testing.assert_close(network[0](x), mean, atol=1e-5, rtol=1e-4)
+    assert network[0](torch.tensor([[1.0, 0]])).allclose(vectors.mean(0), atol=1e-5)
+    torch.testing.assert_close(network(x)[:, 2:], mean @ vectors.T, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_are_not_there_name_the_command(tmp_path, monkeypatch):

@@ -263,7 +263,9 @@ def test_every_parameter_is_in_one_layer_or_the_head(kind):
     form = spec.takes[0]
     if form not in samples:
         return
-    inputs = Inputs(samples[form], vocabulary=30 if form == "tokens" else None)
+    written = 5 * ("translation" in spec.tasks)
+    vocabulary = 30 if form == "tokens" else None
+    inputs = Inputs(samples[form], vocabulary=vocabulary, written=written)
     if kind in {"matrix_factorisation", "factorisation_machine"}:
         inputs = Inputs((2,), categories=(3, 4))
     head = head_of(lambda count: spec.build(inputs, count), 3)

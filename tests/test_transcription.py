@@ -13,6 +13,8 @@ from modelscale.evaluation.metrics._edits import distance
 from modelscale.evaluation.metrics.base import MetricSpec
 from modelscale.losses._reading import best_path, prefix_beam
 from modelscale.losses.base import LossSpec
+from modelscale.models.base import ModelSpec
+from modelscale.tensors import Inputs
 
 
 def written(path):
@@ -111,3 +113,18 @@ def test_intervals_draw_recordings():
     lead = paired_difference(metric, codes(*heard), codes(*said), codes(*said), resamples=300)
     assert lead.value == pytest.approx(found.value)
     assert lead.low < lead.value < lead.high
+
+
+@pytest.mark.parametrize("kind", ["ctc_conv", "conformer"])
+def test_writers_do_not_hear_what_lies_behind_the_end(kind):
+    torch.manual_seed(0)
+    spec = ModelSpec.model_validate({"kind": kind, "width": 8, "blocks": 2, "kernel": 5})
+    network = spec.build(Inputs((1, 6, 40)), 5).eval()
+    for parameter in network.parameters():
+        parameter.data.normal_(std=0.4)
+    x = torch.randn(3, 1, 6, 40)
+    x[:, :, :, 24:] = 0
+    long, short = network(x), network(x[..., :24])
+    torch.testing.assert_close(long[:, :12], short, atol=1e-4, rtol=1e-4)
+    assert (long[:, 12:].argmax(-1) == 0).all()
+    assert (long[:, 12:].softmax(-1)[..., 0] > 0.999).all()

@@ -128,3 +128,11 @@ def test_beam_is_for_models_that_write(workshop):
         2,
         "--beam: the model writes no texts (its task is classification)",
     )
+
+
+def test_report_shows_texts_beside_the_true_ones(workshop):
+    folder, trained = workshop
+    assert cli(folder, "report", trained["run"], "-q").code == 0
+    page = (folder / trained["run"] / "report.html").read_text()
+    assert "What it writes" in page
+    assert "damaged" not in page

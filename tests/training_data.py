@@ -110,6 +110,24 @@ def said(count: int = 96, seed: int = 0) -> Prepared:
     return replace(data, task="transcription", targets=4, y=y)
 
 
+def translated(count: int = 96, seed: int = 0) -> Prepared:
+    """Return texts of five symbols beside their first two, which are to be written, and an end.
+
+    Four symbols are written: padding, what is not known, one of the text's two, and the end.
+    """
+    data = symbols(count, 5)
+    read = 2 + data.x.take(torch.arange(count)) % 2
+    written = torch.cat([read[:, :2] - 1, torch.full((count, 1), 3.0)], dim=1)
+    return replace(
+        data,
+        task="translation",
+        targets=4,
+        inputs=Inputs((8,), vocabulary=4, written=3),
+        x=TensorExamples(torch.cat([read, written], dim=1)),
+        y=written.long(),
+    )
+
+
 def pairs(count: int = 96, seed: int = 0) -> Prepared:
     """Return codes of two categories, whose class depends on both."""
     draws = torch.Generator().manual_seed(seed)
@@ -127,7 +145,7 @@ def pairs(count: int = 96, seed: int = 0) -> Prepared:
 def first_fitting(model: ModelSpec, *choices: Prepared) -> Prepared:
     """Return the first of some data that a model can learn from, or else of other forms."""
     two = (classes(labels=2), series(labels=2))
-    for data in (*choices, pairs(), series(), said(), *two):
+    for data in (*choices, pairs(), series(), said(), translated(), *two):
         if data.task in model.tasks and (data.targets == 2 or not model.reconstructs):
             try:
                 model.check(data.inputs)
@@ -180,6 +198,7 @@ def replica(
         "regression": "mean_squared_error",
         "language_model": "next_token",
         "transcription": "ctc",
+        "translation": "teacher_forcing",
         "pretraining": "masked_values",
     }[data.task]
     network = ModelSpec.model_validate(model)

@@ -63,7 +63,9 @@ def ls(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="A name of the catalogue, or `minilm`.")],
+    name: Annotated[
+        str, typer.Argument(help="A name of the catalogue or of published weights.")
+    ],
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelscale.data.weights import WEIGHTS, weights_folder
+from modelscale.data.weights import WEIGHTS, PublishedText, PublishedVectors, weights_folder
 from modelscale.errors import InputMissing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modelscale.data.vocabulary import Vocabulary
+    from modelscale.models.base import ModelSpec
 
 
 def fetch_weights(name: str) -> Path:
@@ -43,28 +50,21 @@ def published(name: str) -> Path:
 
 
 def _converted(name: str) -> dict[str, bytes]:
+    """Return the files of a checkpoint of published weights, which are fetched."""
     import hashlib
 
     from safetensors.torch import load
 
-    from modelscale.data.byte_pairs import tokenizer_of
     from modelscale.data.fetching import read_archive
     from modelscale.data.preprocessing import Preprocessing
-    from modelscale.data.vocabulary import Vocabulary
     from modelscale.losses.base import LossSpec
-    from modelscale.models.base import ModelSpec
-    from modelscale.models.modules.bert import from_published
     from modelscale.models.modules.noise import uniform
     from modelscale.training.artifact import Model, dump_network
 
     entry = WEIGHTS[name]
     weights, document = read_archive(entry.archive, (entry.weights, entry.tokenizer))
-    tokenizer_of(document.decode(), name)
-    tensors = from_published(load(weights), entry.unknown, entry.heads)
-    tensors["body.positions"] = tensors["body.positions"][: entry.length].contiguous()
-    symbols = Vocabulary(
-        unit="byte_pairs", lowercase=False, symbols=(), library=document.decode(), marks=True
-    )
+    vectors = isinstance(entry, PublishedVectors)
+    symbols = _symbols(document, name, marks=not vectors)
     preprocessing = Preprocessing(
         form="table",
         task="pretraining",
@@ -75,13 +75,14 @@ def _converted(name: str) -> dict[str, bytes]:
         vocabulary=symbols.size,
         target_names=("loss",),
     )
-    width = tensors["body.table.weight"].shape[1]
-    spec = ModelSpec.model_validate(
-        {"kind": "bert", "width": width, "blocks": entry.blocks, "heads": entry.heads}
-    )
+    named = load(weights)
+    if isinstance(entry, PublishedVectors):
+        spec, tensors = averaged(named[entry.tensor].float())
+    else:
+        spec, tensors = _encoder(entry, named)
     inputs, loss = preprocessing.inputs(), LossSpec.model_validate("masked_symbols")
-    network = spec.build(inputs, 1)
-    game = loss.pretext(network, inputs, uniform)  # which does without a head
+    network = spec.build(inputs, symbols.size if vectors else 1)
+    game = loss.pretext(network, inputs, uniform)  # where a transformer does without a head
     missing, unknown = network.load_state_dict(tensors, strict=False)
     assert not unknown
     assert all(key.endswith("rate") for key in missing)
@@ -97,3 +98,49 @@ def _converted(name: str) -> dict[str, bytes]:
             fingerprint=hashlib.sha256(weights).hexdigest(),
         )
     )
+
+
+def _symbols(document: bytes, name: str, *, marks: bool) -> Vocabulary:
+    from modelscale.data.byte_pairs import tokenizer_of
+    from modelscale.data.vocabulary import Vocabulary
+
+    library = document.decode()
+    tokenizer_of(library, name)
+    return Vocabulary(
+        unit="byte_pairs", lowercase=False, symbols=(), library=library, marks=marks
+    )
+
+
+def _encoder(
+    entry: PublishedText, named: dict[str, Tensor]
+) -> tuple[ModelSpec, dict[str, Tensor]]:
+    from modelscale.models.base import ModelSpec
+    from modelscale.models.modules.bert import from_published
+
+    tensors = from_published(named, entry.unknown, entry.heads)
+    tensors["body.positions"] = tensors["body.positions"][: entry.length].contiguous()
+    width = tensors["body.table.weight"].shape[1]
+    shape = {"width": width, "blocks": entry.blocks, "heads": entry.heads}
+    return ModelSpec.model_validate({"kind": "bert", **shape}), tensors
+
+
+def averaged(vector_VW: Tensor) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """Return the network that averages vectors, and its weights by name.
+
+    Padding is 0, what is not known the mean of all. The output layer, which a user's own task
+    draws anew, scores symbols by their vectors.
+    """
+    import torch
+
+    from modelscale.models.base import ModelSpec
+
+    width = vector_VW.shape[1]
+    unknown_1W = vector_VW.mean(0, keepdim=True)
+    table = torch.cat([torch.zeros_like(unknown_1W), unknown_1W, vector_VW])
+    tensors = {
+        "0.table.weight": table,
+        "0.weight.weight": torch.zeros(len(table), 1),  # all count the same at first
+        "2.weight": table.clone(),
+        "2.bias": torch.zeros(len(table)),
+    }
+    return ModelSpec.model_validate({"kind": "text_average", "width": width}), tensors

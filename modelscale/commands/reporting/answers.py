@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from modelscale.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+TEXTS = ["row", "target", "prediction"]
+"""Head of a table of answers that are texts."""
 _PARTS = ("test", "validation")
 _CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 _TARGET = re.compile(r"target\((.*)\)", re.DOTALL)
@@ -66,6 +69,42 @@ def answers_of(view: RunView) -> Answers | None:
     return None
 
 
+def answers_by_model(view: RunView, part: str) -> list[Answers]:
+    """Return the answers to a part, of each fold's model by itself; none where some lack.
+
+    Raises:
+        DataError: If a file is damaged.
+    """
+    folders, of = _sources(view)
+    files = [folder / f"predictions-{part}.csv" for folder in folders]
+    if not all(file.is_file() for file in files):
+        return []
+    found = [_joined([_read(file)], part, of) for file in files]
+    return [answers for answers in found if answers is not None]
+
+
+def texts_of(view: RunView, most: int) -> list[tuple[str, str, str]]:
+    """Return row, true text and written text of the first answers that are texts.
+
+    Raises:
+        DataError: If a file is damaged.
+    """
+    folders, _ = _sources(view)
+    for part in _PARTS:
+        path = folders[0] / f"predictions-{part}.csv"
+        if not path.is_file():
+            continue
+        try:
+            with path.open(encoding="utf-8", newline="") as lines:
+                table = csv.reader(lines)
+                if next(table, []) != TEXTS:
+                    return []
+                return [(row, true, own) for row, true, own in islice(table, most)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(f"{path}: damaged: {error}") from None
+    return []
+
+
 def _sources(view: RunView) -> tuple[list[Path], str]:
     measured = [member for member in view.members if "metrics" in member]
     if len(view.members) <= 1:
@@ -94,6 +133,8 @@ def _read(path: Path) -> _File:
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             head, *rows = list(csv.reader(lines))
+        if head == TEXTS:
+            return _File((), True, [], [], [])
         return _classes(head, rows) if "prediction" in head else _values(head, rows)
     except (OSError, ValueError, IndexError, KeyError, csv.Error) as error:
         raise DataError(f"{path}: damaged: {error}") from None

@@ -42,6 +42,14 @@ def errors_section(answers: Answers) -> Section:
     return Section(what, blocks, f"Measured on the {answers.whose}.")
 
 
+def texts_section(texts: list[tuple[str, str, str]]) -> Section | None:
+    """Return some texts that a model wrote beside the true ones; None without any."""
+    if not texts:
+        return None
+    table = Table(("Row", "True text", "Written"), tuple(texts))
+    return Section("What it writes", (table,), "The first rows of the table of answers.")
+
+
 def _classes(answers: Answers, evaluation: Evaluation) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if evaluation.confusion:

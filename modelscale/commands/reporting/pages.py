@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from modelscale.commands.line_fit import LineFit
-from modelscale.commands.reporting.answers import answers_of
+from modelscale.commands.reporting.answers import answers_of, texts_of
 from modelscale.commands.reporting.closed_form import closed_form
 from modelscale.commands.reporting.curves import curves_section
 from modelscale.commands.reporting.ensemble import ensemble_sections
-from modelscale.commands.reporting.errors_made import errors_section
+from modelscale.commands.reporting.errors_made import errors_section, texts_section
 from modelscale.commands.reporting.ladder import ladder_sections, ladder_stats
 from modelscale.commands.reporting.overview import (
     generated_from,
@@ -19,6 +19,7 @@ from modelscale.commands.reporting.overview import (
     title_of,
     warnings_of,
 )
+from modelscale.commands.reporting.priced import decisions_section
 from modelscale.commands.reporting.provenance import (
     data_section,
     environment_section,
@@ -31,6 +32,8 @@ from modelscale.commands.reporting.rereading import Reread, reread
 from modelscale.commands.reporting.search import search_sections, search_stats, study_of
 from modelscale.errors import ModelscaleError
 from modelscale.report.content import Page, Section, Stat
+
+_MOST_TEXTS = 20
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,25 @@ def run_page(view: RunView) -> RunPage:
     if view.lines or not sections:
         sections.append(curves_section(view))
     try:
-        answers = answers_of(view)
+        sections += _answered(view)
     except ModelscaleError as error:
         faults.append(str(error))
-    else:
-        sections.append(errors_section(answers) if answers else None)
     there = [section for section in sections if section is not None]
     stats = (*pruned_stats(view), *stats_of(view, rows))
     page = _page(view, again, stats, there, rows, [*pruned_warnings(view), *faults])
     return RunPage(page, computed.fit)
+
+
+def _answered(view: RunView) -> list[Section | None]:
+    """Return what is seen in a run's answers.
+
+    Raises:
+        DataError: If a file of answers is damaged.
+    """
+    answers = answers_of(view)
+    if answers is None:
+        return [texts_section(texts_of(view, _MOST_TEXTS))]
+    return [decisions_section(view), errors_section(answers)]
 
 
 def _searched(

@@ -20,6 +20,7 @@ Draw = Callable[[Sequence[int], Tensor], Tensor]
 
 UNKNOWN = 1.0
 KEPT = 0.1  # share of the chosen symbols that stay, as nothing is hidden later on
+STRETCHES = 10  # into which the window of a series is cut, to hide some of them
 _WORD = 0xFFFFFFFF
 _BITS = 24
 
@@ -45,6 +46,12 @@ class Pretext(nn.Module):
             hashed = ((hashed ^ (hashed >> 15)) * factor) & _WORD
         hashed = hashed ^ (hashed >> 15)
         return (hashed & ((1 << _BITS) - 1)).float() / (1 << _BITS)
+
+    def few_numbers(self, x: Tensor, count: int) -> Tensor:
+        """Return uniform numbers (batch, count) for x: (batch, …)."""
+        if self.training:
+            return self.draw((x.shape[0], count), x)
+        return self.numbers(F.pad(x.flatten(1), (0, count)))[:, -count:]
 
 
 class MaskedSymbols(Pretext):
@@ -105,6 +112,34 @@ class MaskedValues(Pretext):
         share = hidden.float()
         total_B1 = (torch.cat(losses, 1) * share).sum(1, keepdim=True)
         return total_B1 / share.sum(1, keepdim=True).clamp(min=1)
+
+
+class MaskedSteps(Pretext):
+    """Hidden stretches of a series are told from the rest of its window."""
+
+    def __init__(self, network: nn.Module, draw: Draw, rate: float) -> None:
+        """Hide stretches of a tenth of a window, each with probability `rate`."""
+        super().__init__(network, draw)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean squared error (batch, 1) of the hidden values of x.
+
+        Args:
+            x: (batch, channels, steps), whose last channel is 1 where a step is.
+        """
+        batch, channels, steps = x.shape
+        stretch = max(1, steps // STRETCHES)
+        count = -(-steps // stretch)
+        numbers = self.few_numbers(x, count)
+        hidden_BT = (numbers < self.rate).repeat_interleave(stretch, dim=1)[:, :steps]
+        share = hidden_BT.unsqueeze(1) * x[:, -1:]
+        seen = torch.cat([x[:, :-1] * (1 - share), x[:, -1:]], dim=1)
+        told = self.network(seen).view(batch, channels, steps)[:, :-1]
+        total_B = ((told - x[:, :-1]).square() * share).sum((1, 2))
+        count_B = share.sum((1, 2)) * (channels - 1)
+        mean_B1: Tensor = (total_B / count_B.clamp(min=1)).unsqueeze(1)
+        return mean_B1
 
 
 class Rotated(Pretext):

@@ -51,6 +51,13 @@ class Keywords(nn.Module):
         return out
 
 
+def blank_behind(scores_BTV: Tensor, held_BT1: Tensor) -> Tensor:
+    """Return the scores, with the blank certain where a recording has ended."""
+    certain_V = torch.full((scores_BTV.shape[-1],), -CERTAIN, device=scores_BTV.device)
+    certain_V[0] = CERTAIN
+    return scores_BTV * held_BT1 + certain_V * (1 - held_BT1)
+
+
 class TimeBlock(nn.Module):
     """A depthwise convolution over time and a pointwise one, added to what came in."""
 
@@ -95,10 +102,5 @@ class Writer(nn.Module):
         for block in self.blocks:
             # What lies behind the end must not reach into the recording.
             seen = block(seen) * held_B11T
-        scores_BVT = self.head(seen).squeeze(2)
-        held_B1T = held_B11T.squeeze(2)
-        certain_V1 = torch.full((scores_BVT.shape[1], 1), -CERTAIN, device=x.device)
-        certain_V1[0] = CERTAIN
-        scores_BVT = scores_BVT * held_B1T + certain_V1 * (1 - held_B1T)
-        out: Tensor = scores_BVT.transpose(1, 2)
-        return out
+        scores_BTV = self.head(seen).squeeze(2).transpose(1, 2)
+        return blank_behind(scores_BTV, held_B11T.flatten(1).unsqueeze(-1))

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from modelscale.models.modules.dropout import Dropout
 from modelscale.models.modules.text import HIDDEN, SymbolsInOrder, TextBlock, filled
 
+_ROWS_AT_ONCE = 256  # when measured: the scores of all symbols take much memory
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention of what is written to what was read, written out for `vmap`."""
@@ -128,6 +130,8 @@ class Translator(nn.Module):
         Of each symbol of the translation: its nats, the mean nats over all symbols, and
         whether it has the largest score. All are 0 at padding.
         """
+        if not self.training and len(x) > _ROWS_AT_ONCE:
+            return torch.cat([self(some) for some in x.split(_ROWS_AT_ONCE)])
         positions = self.decoder.positions.shape[0]
         source, target = x[:, :-positions], x[:, -positions:].long()
         logits = self.decoder(target, *self.read(source))
