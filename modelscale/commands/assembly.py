@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscale.commands.experiment import Experiment
+from modelscale.commands.loss_choice import loss_of
 from modelscale.commands.starting_points import (
     StartingPoint,
     adoption_of,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from modelscale.data.loading import LoadedData
     from modelscale.data.prepared import Prepared
-    from modelscale.data.raw import Raw
     from modelscale.evaluation.metrics.base import MetricSpec
     from modelscale.models.edits.base import EditSpec
     from modelscale.tensors import Encoding, Task
@@ -39,14 +39,6 @@ if TYPE_CHECKING:
     from modelscale.training.session import Goal
     from modelscale.training.starting import Start
 
-_DEFAULT_LOSS: dict[Task, str] = {
-    "classification": "cross_entropy",
-    "regression": "mean_squared_error",
-    "language_model": "next_token",
-    "ranking": "bpr",
-    "transcription": "ctc",
-    "translation": "teacher_forcing",
-}
 RARE = 0.05
 """Share of the rows below which one of two classes is measured as a rare one by default."""
 
@@ -248,7 +240,7 @@ def assemble(
     from modelscale.training.session import Goal
 
     loaded = load(experiment.data, experiment.known_task)
-    loss = _loss_of(experiment, loaded)
+    loss = loss_of(experiment, loaded)
     goal = Goal(default_metrics(loaded.task), Monitor("loss", maximize=False))
     assembly = Assembly(experiment, places, loaded, loss, goal, device, root=root)
     if (experiment.task == "anomaly") != loss.reconstructs:
@@ -384,25 +376,6 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
         return usual
     more = ("average_precision", "roc_auc", "recall_at_fpr")
     return (*usual, *(metric_for(name, loaded.task) for name in more))
-
-
-def _loss_of(experiment: Experiment, loaded: LoadedData) -> LossSpec:
-    if experiment.loss is not None:
-        return experiment.loss
-    if experiment.task == "anomaly":
-        return LossSpec.model_validate("reconstruction")
-    if loaded.task == "pretraining":
-        return LossSpec.model_validate(_pretext_of(loaded.raw))
-    return LossSpec.model_validate(_DEFAULT_LOSS[loaded.task])
-
-
-def _pretext_of(raw: Raw) -> str:
-    """Return the game that suits some data."""
-    from modelscale.data.roles import is_long
-
-    if raw.array is not None:
-        return "rotation" if raw.array.ndim == 4 else "masked_values"
-    return "masked_symbols" if any(map(is_long, raw.columns.values())) else "masked_values"
 
 
 def _class_counts(data: Prepared) -> tuple[int, ...]:
