@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modelscale.data.prepared import Prepared
     from modelscale.evaluation.metrics.base import MetricSpec
     from modelscale.models.edits.base import EditSpec
-    from modelscale.tensors import Encoding, Task
+    from modelscale.tensors import Encoding
     from modelscale.training.replica import Replica
     from modelscale.training.scoring import Monitor
     from modelscale.training.session import Goal
@@ -162,7 +162,7 @@ class Assembly:
             raise self.fault("model", f"{kind} is for {fits}, and the task is {data.task}")
         if model.reconstructs != self.loss.reconstructs:
             raise self.fault("model", _misfit(model, self.loss))
-        loss = self.loss if variant is None else _loss_of(variant, self.loaded)
+        loss = self.loss if variant is None else loss_of(variant, self.loaded)
         try:
             loss.outputs(data.targets)
             loss = loss.resolved(_class_counts(data))
