@@ -418,7 +418,7 @@ class TestBadSpecs:
         ("changes", "told"),
         [
             (("scale.lr=mup", "optimizer=sgd"), "for adam and adamw, not for sgd"),
-            (("scale.lr=mup", "train.mup={hidden: [2]}"), "leave one of them out"),
+            (("scale.lr=mup", "train.mup={hidden: [2]}"), "leave one out"),
             (("scale.lr=mup", "regularization.l2=0.1"), "follow no such rule; use adamw"),
             (("scale.lr=mup", "model.members=2"), "no rule says how"),
             (

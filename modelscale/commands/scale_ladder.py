@@ -278,11 +278,11 @@ def _with_base(
     if section.lr.base >= len(sizes):
         raise assembly.fault("scale.lr.base", f"there are {len(sizes)} sizes, the first is 0")
     if assembly.experiment.train.mup is not None:
-        raise assembly.fault("scale.lr", "train.mup says the base width; leave one of them out")
+        raise assembly.fault("scale.lr.rule", "train.mup says the base width; leave one out")
     base, further = sizes[section.lr.base], []
     based = tuple(with_base(assembly, size, base) for size in sizes)
     if count_widths(sizes) < 2:
-        raise assembly.fault("scale.lr", "mup is for sizes of several widths")
+        raise assembly.fault("scale.lr.rule", "mup is for sizes of several widths")
     for size in beyond:
         try:
             further.append(with_base(assembly, size, base))

@@ -153,7 +153,7 @@ def with_base(assembly: Assembly, size: Size, base: Size) -> Size:
         first.at_widths(_widths(model, like=first))  # as the check will have it
         variant = apply(size.variant, {"train.mup": fields})
     except ValueError as error:
-        raise assembly.fault("scale.lr", f"mup: {_first(error)}") from None
+        raise assembly.fault("scale.lr.rule", f"mup: {_first(error)}") from None
     assembly.replica(0, assembly.experiment.seed, variant)  # rules are there, or it raises
     return replace(size, variant=variant)
 
@@ -235,4 +235,6 @@ def _slope(places: Sequence[tuple[float, float]]) -> float:
 def _first(error: ValueError) -> str:
     from pydantic import ValidationError
 
-    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
