@@ -103,6 +103,11 @@ def fitted(raw, kind, loss, **fields):
     )
 
 
+def flags(rows):
+    """Return two labels, as what is usual and what is not have."""
+    return Texts(np.arange(rows, dtype=np.int32) % 2, LABELS[:2])
+
+
 def pair():
     """Return a table of two columns of categories, as users and items are."""
     raw = table(numbers=False)
@@ -150,7 +155,7 @@ def model_of(raw, kind="mlp", loss="cross_entropy", targets=None, **fields):
         fields: More of the network's spec.
     """
     spec = ModelSpec.model_validate({"kind": kind, **fields})
-    labels = LABELS[: 2 if loss == "binary_cross_entropy" else 3]
+    labels = LABELS[: 2 if loss in {"binary_cross_entropy", "reconstruction"} else 3]
     task = "classification" if targets is None else "regression"
     given = {
         "task": task,

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from export_models import (
     array,
     expected,
     fitted,
+    flags,
     model_of,
     pair,
     recordings,
@@ -102,8 +104,11 @@ def small(kind, form):
     raw = DATA[form]()
     if form in LOSSES:
         return raw, fitted(raw, kind, LOSSES[form], **SMALL.get(kind, {}))
+    loss = "cross_entropy"
+    if ModelSpec.of_kind(kind).reconstructs:
+        raw, loss = replace(raw, target=flags(len(raw))), "reconstruction"
     try:
-        return raw, model_of(raw, kind, **SMALL.get(kind, {}))
+        return raw, model_of(raw, kind, loss, **SMALL.get(kind, {}))
     except ValueError as error:
         pytest.skip(f"{kind} does not take such data: {error}")
 
