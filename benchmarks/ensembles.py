@@ -10,7 +10,9 @@ fold. `one model` is the spec of a data set from one seed. `folds` members are o
 each of five inner folds; `vary` members are drawn from one space of models and rates, the same
 for all tables. How many there are is in `METHODS`; images get half as many or fewer.
 `--quick`: the first two folds. `--keep` writes every fold's score into a folder, where the next
-run goes on; `--seconds` ends a run early, and `--table` prints what is known as Markdown.
+run goes on; `--seconds` ends a run early, and `--table` prints what is known as Markdown. What
+has been measured so far is in `measured/ensembles` beside this file: `--keep` with that folder
+goes on with it; where a method's code has changed, its folds are to be removed first.
 """
 
 import argparse
