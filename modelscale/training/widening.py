@@ -50,7 +50,7 @@ def factors_of(replica: Replica, network: nn.Module) -> dict[str, Factors]:
 def pieces_of(replica: Replica, network: nn.Module, layout: Layout) -> list[Piece]:
     """Return the pieces of a replica's vector, from its first number to its last.
 
-    None where all learn at the replica's own rate: at the base width, without one, and in a
+    Empty where all learn at the replica's own rate: at the base width, without one, and in a
     network whose weights were not drawn as it is.
     """
     if replica.narrow is None or replica.edits or replica.start is not None:
