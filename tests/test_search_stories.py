@@ -187,10 +187,12 @@ def test_a_grid_ends_when_all_is_tried_and_stays_ended(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("workers", [1, 2])
 def test_no_trial_is_lost_or_repeated_when_the_worker_is_killed_fifty_times(
-    tmp_path: Path,
+    tmp_path: Path, workers: int
 ) -> None:
     changes = ("tune.n_trials=200", "tune.sampler=tpe", "train.epochs=3")
+    changes += (f"tune.workers={workers}",)  # `auto` measures, so two searches could differ
     straight = search(tmp_path / "straight", *changes)
     draws = random.Random(0)
     root, kills = tmp_path / "killed", 0

@@ -130,7 +130,8 @@ class Translator(nn.Module):
         Of each symbol of the translation: its nats, the mean nats over all symbols, and
         whether it has the largest score. All are 0 at padding.
         """
-        if not self.training and len(x) > _ROWS_AT_ONCE:
+        exporting = torch.compiler.is_exporting()  # a graph serves any number of rows
+        if not (self.training or exporting) and len(x) > _ROWS_AT_ONCE:
             return torch.cat([self(some) for some in x.split(_ROWS_AT_ONCE)])
         positions = self.decoder.positions.shape[0]
         source, target = x[:, :-positions], x[:, -positions:].long()
