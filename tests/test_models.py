@@ -366,10 +366,10 @@ def test_feature_tokens_are_number_times_vector_or_category_vector_plus_bias():
 
 
 def test_attention_equals_torch():
-    from modelscale.models.modules.transformer import Attention
+    from modelscale.models.modules.attention import SelfAttention
 
     torch.manual_seed(0)
-    ours = Attention(12, heads=3)
+    ours = SelfAttention(12, heads=3)
     theirs = torch.nn.MultiheadAttention(12, 3, bias=True, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(ours.qkv.weight)

@@ -79,7 +79,7 @@ def test_answers_are_those_of_the_decoders_scores_and_zero_at_padding():
 
 
 def test_attention_to_what_was_read_equals_torchs_own():
-    from modelscale.models.modules.translation import CrossAttention
+    from modelscale.models.modules.attention import CrossAttention
 
     torch.manual_seed(0)
     own, theirs = CrossAttention(8, 2), torch.nn.MultiheadAttention(8, 2, batch_first=True)

@@ -7,32 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from modelscale.models.modules.attention import SelfAttention
 from modelscale.models.modules.dropout import Dropout
-from modelscale.models.modules.text import MaskedAttention, SymbolBody
+from modelscale.models.modules.text import SymbolBody
 
 EPS = 1e-12
-
-
-class BiasedAttention(MaskedAttention):
-    """Attention whose queries have a bias.
-
-    That of the keys is cancelled by softmax, and that of the values is part of the output's.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Make `heads` heads of width / heads each."""
-        super().__init__(width, heads)
-        self.query = nn.Parameter(torch.zeros(heads, 1, width // heads))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, positions, width) of x of the same shape; see `MaskedAttention`."""
-        batch, positions, _ = x.shape
-        qkv = self.qkv(x).view(batch, positions, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, positions, size)
-        scores = ((q + self.query) * self.scale) @ k.transpose(-2, -1) + mask
-        mixed = scores.softmax(-1) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, positions, -1))
-        return out
 
 
 class PostNormBlock(nn.Module):
@@ -41,7 +20,7 @@ class PostNormBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         """Make a block whose feed-forward layer has 4 · width units."""
         super().__init__()
-        self.attention = BiasedAttention(width, heads)
+        self.attention = SelfAttention(width, heads, query_bias=True)
         self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
         self.norm = nn.LayerNorm(width, EPS)
         self.feed_forward = nn.Sequential(

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelscale.models.modules.attention import SelfAttention
 from modelscale.models.modules.dropout import Dropout
 from modelscale.models.modules.speech import blank_behind, held_frames
-from modelscale.models.modules.text import HIDDEN, MaskedAttention
+from modelscale.models.modules.text import HIDDEN
 
 FARTHEST = 32
 """Frames from which on distances count as one."""
@@ -57,7 +58,7 @@ class ConformerBlock(nn.Module):
         super().__init__()
         self.first = feed_forward(width, dropout)
         self.norm = nn.LayerNorm(width)
-        self.attention = MaskedAttention(width, heads)
+        self.attention = SelfAttention(width, heads)
         self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
         self.convolution = FrameConvolution(width, kernel, dropout)
         self.last = feed_forward(width, dropout)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelscale.models.modules.attention import SelfAttention
 from modelscale.models.modules.dropout import Dropout
 
 EMPTY = 1e-6  # keeps a text without symbols from dividing by 0
@@ -71,34 +72,6 @@ class Windows(nn.Module):
         return torch.cat([F.relu(f(vectors)).amax(-1) for f in self.filters], dim=1)
 
 
-class MaskedAttention(nn.Module):
-    """Multi-head self-attention, written out: the fused kernels have no rule for `vmap`."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Make `heads` heads of width / heads each."""
-        super().__init__()
-        self.heads = heads
-        self.scale = (width // heads) ** -0.5
-        # No bias: softmax cancels the keys' bias, and its gradient would be rounding noise.
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, positions, width) of x of the same shape.
-
-        Args:
-            x: Tokens.
-            mask: Added to the scores, broadcasts over (batch, heads, positions, positions).
-        """
-        batch, positions, _ = x.shape
-        qkv = self.qkv(x).view(batch, positions, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, positions, size)
-        scores = (q * self.scale) @ k.transpose(-2, -1) + mask
-        mixed = scores.softmax(-1) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, positions, -1))
-        return out
-
-
 class TextBlock(nn.Module):
     """Attention, then a GELU layer at each position; each normalises its input and adds."""
 
@@ -106,7 +79,7 @@ class TextBlock(nn.Module):
         """Make a pre-norm block whose feed-forward layer has 4 · width units."""
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.attention = MaskedAttention(width, heads)
+        self.attention = SelfAttention(width, heads)
         self.drop = Dropout(dropout) if dropout > 0 else nn.Identity()
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),

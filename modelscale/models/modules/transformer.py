@@ -8,34 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from modelscale.models.modules.attention import SelfAttention
 from modelscale.models.modules.dropout import Dropout
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention, written out: the fused kernels have no rule for `vmap`.
-
-    The size of a head is read from the weights, since heads may be cut; the scale of the scores
-    stays what the heads were made with.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Make `heads` heads of width / heads each."""
-        super().__init__()
-        self.heads = heads
-        self.scale = (width // heads) ** -0.5
-        # No bias: softmax cancels the keys' bias, and its gradient would be rounding noise.
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, positions, width) of x of the same shape."""
-        batch, positions, _ = x.shape
-        qkv = self.qkv(x).view(batch, positions, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, positions, size)
-        scores = (q * self.scale) @ k.transpose(-2, -1)
-        mixed = scores.softmax(-1) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, positions, -1))
-        return out
 
 
 class Block(nn.Module):
@@ -46,7 +20,7 @@ class Block(nn.Module):
         super().__init__()
         drop = [Dropout(dropout)] if dropout > 0 else []
         norm = [nn.LayerNorm(width)] if norm_first else []
-        self.attention = nn.Sequential(*norm, Attention(width, heads), *drop)
+        self.attention = nn.Sequential(*norm, SelfAttention(width, heads), *drop)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),

@@ -6,41 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelscale.models.modules.attention import CrossAttention
 from modelscale.models.modules.dropout import Dropout
 from modelscale.models.modules.text import HIDDEN, SymbolsInOrder, TextBlock, filled
 
 _ROWS_AT_ONCE = 256  # when measured: the scores of all symbols take much memory
-
-
-class CrossAttention(nn.Module):
-    """Multi-head attention of what is written to what was read, written out for `vmap`."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Make `heads` heads of width / heads each."""
-        super().__init__()
-        self.heads = heads
-        self.scale = (width // heads) ** -0.5
-        # No bias: softmax cancels the keys' bias, and its gradient would be rounding noise.
-        self.q = nn.Linear(width, width, bias=False)
-        self.kv = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, T, width) of x: (batch, T, width).
-
-        Args:
-            x: What is written.
-            memory: (batch, S, width) of what was read.
-            mask: Added to the scores, broadcasts over (batch, heads, T, S).
-        """
-        batch, written, _ = x.shape
-        q = self.q(x).view(batch, written, self.heads, -1).transpose(1, 2)
-        kv = self.kv(memory).view(batch, memory.shape[1], 2, self.heads, -1)
-        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, heads, S, size)
-        scores = (q * self.scale) @ k.transpose(-2, -1) + mask
-        mixed = scores.softmax(-1) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, written, -1))
-        return out
 
 
 class WritingBlock(nn.Module):
