@@ -287,6 +287,20 @@ def test_frames_behind_the_end_are_zero_and_change_nothing():
         assert (alone != 0).any(2).all()
 
 
+def test_quiet_recordings_are_raised_and_loud_ones_left():
+    sound_N = np.random.default_rng(0).standard_normal(2000)
+    rows = np.stack([sound_N, 1e-3 * sound_N, np.full(2000, np.nan)])
+    rows[2, :1500] = 1e-4 * sound_N[:1500]  # what lies behind the end is no silence
+    found = _module(_raw(rows), raise_to_db=-20.0)(torch.from_numpy(rows).float())
+    plain = _module(_raw(rows))(torch.from_numpy(rows).float())
+    torch.testing.assert_close(found[0], plain[0])
+    power = np.mean(sound_N**2), np.mean(sound_N[:1500] ** 2)
+    for row, factor in ((1, 1e-3), (2, 1e-4)):
+        raised = np.sqrt(0.01 / power[row - 1]) / factor * rows[row : row + 1]
+        expected = _module(_raw(rows))(torch.from_numpy(raised).float())
+        torch.testing.assert_close(found[row], expected[0], atol=1e-3, rtol=1e-3)
+
+
 def test_bands_are_standardised_on_the_training_rows(words):
     section = DataSection(source=source("audio_folder", path=words))
     data = prepare(load(section), 0, "onehot", section)

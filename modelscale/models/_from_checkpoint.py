@@ -64,7 +64,8 @@ class FromCheckpoint(ModelSpec):
     """Whether numbers and pixels are scaled as for the checkpoint, or by the training part."""
 
     length: int | None = Field(None, ge=1)
-    """Symbols of a text, where fewer than the checkpoint's are to be read."""
+    """Symbols of a text, where fewer than the checkpoint's are to be read; samples of a
+    recording, where networks read any number of them."""
 
     dropout: float | None = Field(None, gt=0, lt=1)
     """In place of the checkpoint's rate, for models that have one above 0."""
