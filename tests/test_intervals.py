@@ -75,6 +75,20 @@ def test_mean_over_seeds_is_the_student_interval():
     assert found.n == 5
 
 
+def test_no_interval_reaches_beyond_what_a_metric_can_be():
+    assert mean_over_seeds([0.99, 0.9, 1.0], possible=(0.0, 1.0)).high == 1.0
+    g = torch.Generator().manual_seed(0)
+    targets = torch.randn(12, 1, generator=g)
+    near = targets + 0.01 * torch.rand(12, 1, generator=g) ** 8
+    kinds = ("mae", "rmse", "r2")
+    for kind in kinds:
+        metric = metric_for(kind, "regression")
+        least, greatest = metric.possible
+        found = bootstrap_all([metric], near, targets, 50, 0.9999, 0)[0]
+        assert least <= found.low <= found.value <= found.high <= greatest
+        assert found.possible == metric.possible
+
+
 def test_one_seed_has_a_mean_and_no_interval_and_a_diverged_seed_has_neither():
     one = mean_over_seeds([0.5])
     assert one.mean == 0.5

@@ -213,7 +213,7 @@ def test_voice_network_computes_what_the_published_one_does():
     spec = ModelSpec.model_validate({"kind": "voice_encoder", "width": 5, "layers": 2})
     network = spec.build(Inputs((1, 7, 11)), 5)
     voices = voice_from_published(tensors)
-    identity = {"head.weight": torch.eye(5), "head.bias": torch.zeros(5)}
+    identity = {"head.weight": torch.eye(5) / 5**0.5, "head.bias": torch.zeros(5)}
     network.load_state_dict(voices | identity)
     power = torch.rand(3, 1, 7, 11, generator=draws) * 3
     x = power.log()

@@ -145,8 +145,8 @@ def spread(repetitions: list[dict[Part, Measured]]) -> dict[Part, dict[str, Any]
     summary: dict[Part, dict[str, Any]] = {}
     for part, measured in repetitions[0].items():
         for label in measured.evaluation.metrics:
-            values = [parts[part].evaluation.metrics[label].value for parts in repetitions]
-            mean = mean_over_seeds(values)
+            found = [parts[part].evaluation.metrics[label] for parts in repetitions]
+            mean = mean_over_seeds([f.value for f in found], possible=found[0].possible)
             summary.setdefault(part, {})[label] = {
                 "value": mean.mean,
                 "low": mean.low,

@@ -156,7 +156,7 @@ def _voice_model(entry: PublishedVoices) -> Model:
     )
     inputs, spec = preprocessing.inputs(), ModelSpec.model_validate("voice_encoder")
     network = spec.build(inputs, width)
-    tensors |= {"head.weight": torch.eye(width), "head.bias": torch.zeros(width)}
+    tensors |= {"head.weight": torch.eye(width) / width**0.5, "head.bias": torch.zeros(width)}
     _fill(network, tensors)
     return Model(
         spec=spec,

@@ -37,11 +37,13 @@ class Interval:
         value: On the examples as they are; NaN where it is not defined.
         low: Lower bound; NaN where there is no interval.
         high: Upper bound; NaN where there is no interval.
+        possible: The least and the greatest value that there can be.
     """
 
     value: float
     low: float
     high: float
+    possible: tuple[float, float] = (-math.inf, math.inf)
 
     def to_json(self) -> dict[str, float | str | None]:
         """Return `{"value", "low", "high"}`; what is not finite is null, and named."""
@@ -104,11 +106,23 @@ def bootstrap_all(
     like = max(drawn, key=lambda numbers: numbers.numel(), default=predictions)
     found = iter(_resampled(scores, like, resamples, confidence, seed) if resampled else ())
     return tuple(
-        _wilson(metric.compute(predictions, targets).item(), len(targets), confidence)
-        if metric.proportion
-        else next(found)
+        _within(
+            metric.possible,
+            _wilson(metric.compute(predictions, targets).item(), len(targets), confidence)
+            if metric.proportion
+            else next(found),
+        )
         for metric in metrics
     )
+
+
+def _within(possible: tuple[float, float], found: Interval) -> Interval:
+    least, greatest = possible
+    low, high = (
+        bound if math.isnan(bound) else min(max(bound, least), greatest)
+        for bound in (found.low, found.high)
+    )
+    return Interval(found.value, low, high, possible)
 
 
 def paired_difference(

@@ -32,8 +32,17 @@ class MeanInterval:
     n: int
 
 
-def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> MeanInterval:
+def mean_over_seeds(
+    values: Sequence[float],
+    confidence: float = 0.95,
+    possible: tuple[float, float] = (-math.inf, math.inf),
+) -> MeanInterval:
     """Return the mean of `values` with its Student-t interval; NaN among them makes NaN.
+
+    Args:
+        values: One of each repetition.
+        confidence: Nominal coverage.
+        possible: The least and the greatest mean that there can be; the interval ends there.
 
     Raises:
         ValueError: If there are no values.
@@ -46,7 +55,8 @@ def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> MeanIn
         return MeanInterval(mean, math.nan, math.nan, math.nan, n)
     std = stdev(values)
     reach = t_quantile((1 + confidence) / 2, n - 1) * std / math.sqrt(n)
-    return MeanInterval(mean, std, mean - reach, mean + reach, n)
+    low, high = max(mean - reach, possible[0]), min(mean + reach, possible[1])
+    return MeanInterval(mean, std, low, high, n)
 
 
 def t_quantile(probability: float, degrees: int) -> float:

@@ -42,6 +42,10 @@ class TextMetric(MetricSpec):
     direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
     during_training: ClassVar[bool] = False
 
+    @property
+    def possible(self) -> tuple[float, float]:
+        return (0.0, 100.0)
+
     @abstractmethod
     def counts(self, written: str, wanted: str) -> tuple[float, ...]:
         """Return what is summed of one text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -34,6 +35,11 @@ class MetricSpec(Component):
     def proportion(self) -> bool:
         """Whether the metric is the share of examples that are right, each for itself."""
         return False
+
+    @property
+    def possible(self) -> tuple[float, float]:
+        """The least and the greatest value that there can be."""
+        return (0.0, 1.0) if self.direction == "maximize" else (0.0, math.inf)
 
     during_training: ClassVar[bool] = True
     """Whether it is measured after each epoch too; else only when training has ended."""

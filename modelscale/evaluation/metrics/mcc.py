@@ -22,6 +22,10 @@ class Mcc(MetricSpec):
     task: ClassVar[Task] = "classification"
     direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
 
+    @property
+    def possible(self) -> tuple[float, float]:
+        return (-1.0, 1.0)
+
     def compute(self, predictions: Tensor, targets: Tensor) -> Tensor:
         hits_C, predicted_C, true_C, broken_N = class_counts(predictions, targets)
         total = true_C.sum(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modelscale.evaluation.metrics.base import MetricSpec
@@ -20,6 +21,10 @@ class R2(MetricSpec):
 
     task: ClassVar[Task] = "regression"
     direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
+
+    @property
+    def possible(self) -> tuple[float, float]:
+        return (-math.inf, 1.0)
 
     def compute(self, predictions: Tensor, targets: Tensor) -> Tensor:
         targets = targets.double()

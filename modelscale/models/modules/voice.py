@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,14 +22,12 @@ class Voice(nn.Module):
             for place in range(layers)
         )
         self.direction = nn.Linear(width, width)
-        # Directions are short: at a unit's usual scale no class would ever be likely.
+        self.scale = width**0.5  # so that a direction's numbers are about 1
         self.head = nn.Linear(width, outputs)
-        with torch.no_grad():
-            self.head.weight *= width**0.5
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, outputs) of x: (batch, 1, bands, frames), logarithms of powers."""
-        out: Tensor = self.head(self.directions(x))
+        out: Tensor = self.head(self.directions(x) * self.scale)
         return out
 
     def directions(self, x: Tensor) -> Tensor:
