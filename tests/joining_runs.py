@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, windows
+from training_data import CPU, LOSS, TINY, classes, first_fitting, replica, symbols, windows
 
 from modelscale.data.prepared import Prepared
 from modelscale.models.base import ModelSpec
@@ -37,7 +37,7 @@ class Seen:
 def small(kind: str) -> ModelSpec:
     """Return a model of the kind, with every field that may differ between replicas set."""
     cls = ModelSpec.of_kind(kind)
-    return cls(**dict.fromkeys(cls.per_replica, 0.2))
+    return cls(**{**dict.fromkeys(cls.per_replica, 0.2), **TINY.get(kind, {})})
 
 
 def data_for(model: ModelSpec) -> Prepared:

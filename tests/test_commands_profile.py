@@ -71,6 +71,8 @@ class TestLayers:
             inputs = Inputs((9,), vocabulary=11, written=4 * ("translation" in spec.tasks))
         if spec.takes == ("series",):
             inputs = Inputs((4, 9))
+        if kind == "voice_encoder":
+            inputs = Inputs((1, 32, 32))
         if kind == "autoencoder":
             inputs = Inputs((9,))
         if kind in ("matrix_factorisation", "neural_factorisation", "two_towers"):

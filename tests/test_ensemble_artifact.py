@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from training_data import classes, replica, trained, values
+from training_data import TINY, classes, replica, trained, values
 
 from modelscale.errors import DataError
 from modelscale.export.program import traced
@@ -59,7 +59,7 @@ def test_members_answer_together_as_each_alone(kind):
         spec().check(data.inputs)
     except ValueError as error:
         pytest.skip(str(error))
-    members = members_of(data, [kind] * 3)
+    members = members_of(data, [{"kind": kind, **TINY.get(kind, {})}] * 3)
     model = predictor(members, Mean("classification", equal(3)), data)
     x = data.x.take(torch.arange(20))
     alone = [load_model(m.files).predictions(x) for m in members]

@@ -259,7 +259,7 @@ def test_goes_on_bit_for_bit(image_model, freeze, pace):
 @pytest.mark.parametrize("kind", ModelSpec.kinds())
 def test_every_parameter_is_in_one_layer_or_the_head(kind):
     spec = ModelSpec.model_validate(kind)
-    samples = {"vector": (6,), "image": (1, 16, 16), "tokens": (12,)}
+    samples = {"vector": (6,), "image": (1, 32, 32), "tokens": (12,)}
     form = spec.takes[0]
     if form not in samples:
         return

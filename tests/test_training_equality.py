@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_data import CPU, LOSS, classes, first_fitting, replica, symbols, trained, windows
+from joining_runs import data_for, small
+from training_data import CPU, LOSS, classes, replica, trained
 
 from modelscale.data.augmentations.base import AugmentationSpec
-from modelscale.data.prepared import Prepared
 from modelscale.models.base import ModelSpec
 from modelscale.optimizers.base import OptimizerSpec
 from modelscale.training.replica import Replica
@@ -18,18 +18,6 @@ from modelscale.training.trainer import Trainer
 
 IMAGES = classes((1, 8, 8))
 VECTORS = classes((6,))
-SYMBOLS, WINDOWS = symbols(), windows()
-
-
-def data_for(model: ModelSpec) -> Prepared:
-    """Return what a model can learn from."""
-    return first_fitting(model, VECTORS, IMAGES, SYMBOLS, WINDOWS)
-
-
-def small(kind: str) -> ModelSpec:
-    """Return a model of the kind, with every field that may differ between replicas set."""
-    cls = ModelSpec.of_kind(kind)
-    return cls(**dict.fromkeys(cls.per_replica, 0.2))
 
 
 def outputs(trainer: Trainer, index: int) -> torch.Tensor:

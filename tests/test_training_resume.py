@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from training_data import (
     CPU,
     LOSS,
+    TINY,
     classes,
     first_fitting,
     replica,
@@ -59,9 +60,9 @@ def one_thread() -> Iterator[None]:
 def small(kind: str) -> ModelSpec:
     """Return a model of a kind with noise and norms, as small as its fields allow."""
     cls = ModelSpec.of_kind(kind)
-    wanted: dict[str, object] = dict.fromkeys(cls.per_replica, 0.3)
+    wanted: dict[str, object] = dict.fromkeys(cls.per_replica, 0.3) | TINY.get(kind, {})
     offers = {"norm": ("batch",), **SMALL}
-    for name in [n for n in offers if n in cls.model_fields]:
+    for name in [n for n in offers if n in cls.model_fields and n not in wanted]:
         for value in (*offers[name], (offers[name][0],)):
             try:
                 cls(**{**wanted, name: value})

@@ -2,9 +2,11 @@
 
 import csv
 import importlib.util
+import json
 import random
 import sys
 
+import numpy as np
 import pytest
 from command_line import cli
 
@@ -128,6 +130,43 @@ def test_beam_is_for_models_that_write(workshop):
         2,
         "--beam: the model writes no texts (its task is classification)",
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--quantize", "int8-dynamic")])
+def test_exported_file_writes_what_predict_does(workshop, tmp_path, options):
+    runtime = pytest.importorskip("onnxruntime")
+    folder, _ = workshop
+    path = tmp_path / "pairs.onnx"
+    result = cli(folder, "export", "spec", "-o", str(path), "--json", *options)
+    assert result.code == 0, result.err
+    parity = result.document["parity"]
+    assert parity["metric"] == "token_accuracy"
+    assert parity["metrics"].keys() == {"token_accuracy", "token_perplexity"}
+    if options:
+        return
+    session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["modelscale"])
+    words, french = (facts[key]["symbols"] for key in ("symbols", "written"))
+    texts = ["big cow", "red sea"]
+    symbols = np.zeros((len(texts), 6), dtype=np.int64)
+    for row, text in zip(symbols, texts, strict=True):
+        row[: len(text.split())] = [words.index(word) + 2 for word in text.split()]
+    written = np.zeros((len(texts), 7), dtype=np.int64)
+    for place in range(7):
+        (logits,) = session.run(None, {"source": symbols, "written": written})
+        written[:, place] = 2 + logits[:, place, 2:].argmax(1)
+    end = len(french) + 2
+    ours = [" ".join(french[n - 2] for n in row[: list(row).index(end)]) for row in written]
+    told = cli(folder, "predict", "spec", "--data", "new.csv").out
+    assert [line.split(",")[1] for line in told.splitlines()[1:]] == ours
+
+
+def test_metric_of_written_texts_does_not_prove_a_file(workshop):
+    folder, _ = workshop
+    result = cli(folder, "export", "spec", "-o", "x.onnx", "--metric", "chrf")
+    assert result.code == 2
+    assert "gives logits and writes nothing itself" in result.err
 
 
 def test_report_shows_texts_beside_the_true_ones(workshop):

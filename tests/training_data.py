@@ -142,10 +142,18 @@ def pairs(count: int = 96, seed: int = 0) -> Prepared:
     )
 
 
+TINY: dict[str, dict[str, float]] = {
+    "efficientnet_lite": {"width": 0.25, "depth": 0.2},
+    "voice_encoder": {"width": 8, "layers": 2},
+}
+"""Fields of models that are large by default."""
+
+
 def first_fitting(model: ModelSpec, *choices: Prepared) -> Prepared:
     """Return the first of some data that a model can learn from, or else of other forms."""
     two = (classes(labels=2), series(labels=2))
-    for data in (*choices, pairs(), series(), said(), translated(), *two):
+    others = (pairs(), series(), said(), translated(), *two, classes((1, 64, 64), 48))
+    for data in (*choices, *others):
         if data.task in model.tasks and (data.targets == 2 or not model.reconstructs):
             try:
                 model.check(data.inputs)

@@ -129,8 +129,6 @@ def export(trained: TrainedModel, request: ExportRequest, tell: Listener) -> Exp
         raise UsageError(
             "export is for models that answer; train one from this (model: {from: …})"
         )
-    if trained.model.task == "translation":
-        raise UsageError("export is not for translation, whose answers take several passes")
     metrics = _metrics(trained, request.metric)
     path = request.output or _place(trained, request)
     digest = _digest(trained, request)
@@ -240,6 +238,13 @@ def _metrics(trained: TrainedModel, name: str | None) -> tuple[MetricSpec, ...]:
                 f"--metric {name}: needs two classes, and the model has {trained.model.targets}"
             )
     wanted += [*own, *default_metrics(task)]
+    if task == "translation":
+        if name is not None and not wanted[0].during_training:
+            raise UsageError(
+                f"--metric {name}: a translator's file gives logits and writes nothing itself; "
+                "it is proved by token_accuracy and token_perplexity"
+            )
+        wanted = [metric for metric in wanted if metric.during_training]
     return tuple({metric.label(): metric for metric in wanted}.values())
 
 

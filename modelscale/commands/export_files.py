@@ -132,6 +132,7 @@ def _metadata(
     """Return what a file says of itself."""
     model = trained.model
     symbols = model.preprocessing.symbols or model.preprocessing.transcript
+    written = model.preprocessing.written
     return {
         "format": METADATA_FORMAT,
         "modelscale": __version__,
@@ -139,6 +140,7 @@ def _metadata(
         "labels": list(model.preprocessing.labels),
         **signature.to_json(),
         "symbols": None if symbols is None else symbols.model_dump(mode="json"),
+        "written": None if written is None else written.model_dump(mode="json"),
         "quantization": quantization,
         "model_sha256": model_sha256(trained.checkpoint.files),
         "data_sha256": model.fingerprint,

@@ -100,7 +100,7 @@ def answered(
 
     from modelscale.commands.own_data import rows_of
     from modelscale.export.parity import Gap, gap_of_logits
-    from modelscale.export.reading import expected_outputs, gives_logits, read
+    from modelscale.export.reading import answers, expected_outputs, gives_logits, read
     from modelscale.export.signature import user_values
 
     model, preprocessing = trained.model, trained.model.preprocessing
@@ -111,7 +111,7 @@ def answered(
         raw = rows_of(sample.raw, rows)
         with torch.no_grad():
             x = module(torch.from_numpy(preprocessing.encode(raw)))
-        expected.append(model.predictions(x))
+        expected.append(answers(model, x))
         targets.append(preprocessing.encode_target(raw))
         values = user_values(preprocessing, raw, signature, 0, len(raw))
         outputs = torch.from_numpy(answer(values).copy())

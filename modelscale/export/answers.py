@@ -15,6 +15,8 @@ from modelscale.export.signature import (
     NUMBERS,
     RECORDINGS,
     SERIES,
+    SOURCE,
+    WRITTEN,
     Port,
     signature_of,
 )
@@ -80,6 +82,11 @@ class _OfTokens(Answers):
         return self.answer(tokens)
 
 
+class _OfTranslations(Answers):
+    def forward(self, source: Tensor, written: Tensor) -> Tensor:
+        return self.answer(torch.cat([source, written], dim=1))
+
+
 _BY_INPUTS: dict[tuple[str, ...], type[Answers]] = {
     (NUMBERS, CATEGORIES): _OfTable,
     (NUMBERS,): _OfNumbers,
@@ -89,6 +96,7 @@ _BY_INPUTS: dict[tuple[str, ...], type[Answers]] = {
     (SERIES,): _OfSeries,
     ("tokens",): _OfTokens,
     (RECORDINGS,): _OfRecordings,
+    (SOURCE, WRITTEN): _OfTranslations,
 }
 
 

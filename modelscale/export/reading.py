@@ -1,7 +1,8 @@
 """What an exported file gives, and how that is read.
 
 Files of most tasks give answers. Where an answer takes a search, or knowledge of what came, a
-file gives the logits behind it: of each next symbol of a text, or of what is said.
+file gives the logits behind it: of each next symbol of a text or of a translation, or of what
+is said.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Answering(Protocol):
 
 def gives_logits(task: Task) -> bool:
     """Return whether a file gives logits rather than answers."""
-    return task in {"language_model", "transcription"}
+    return task in {"language_model", "transcription", "translation"}
 
 
 def answering_network(model: Answering) -> nn.Module:
@@ -75,13 +76,13 @@ def outputs_of(model: Answering, network: nn.Module, x: Tensor) -> Tensor:
 
     Returns:
         (N, C) probabilities or (N, T) values; (N, positions, V) logits of the next symbol;
-        (N, frames, V) logits of what is said.
+        (N, frames, V) logits of what is said; (N, T, V) of what is written.
     """
     if not gives_logits(model.task):
         return model.predictions(x)
     if model.task == "language_model":
         x = _as_taken(network, x)
-    score = getattr(network, "logits", network) if model.task == "language_model" else network
+    score = network if model.task == "transcription" else getattr(network, "logits", network)
     outputs: Tensor = score(x)
     return outputs.float()
 
@@ -107,13 +108,28 @@ def read(model: Answering, outputs: Tensor, x: Tensor) -> Tensor:
         outputs: As from `outputs_of`.
         x: The rows as the model takes them.
     """
+    from modelscale.models.modules.translation import forced
+
     if model.task == "language_model":
         came = x[:, 1:].long().unsqueeze(-1)
         nats = -outputs.log_softmax(-1).gather(-1, came).squeeze(-1)
         return nats[:, -model.preprocessing.outputs :].mean(-1, keepdim=True)
     if model.task == "transcription":
         return model.preprocessing.inverse_target(model.loss.predictions(outputs))
+    if model.task == "translation":
+        return model.loss.predictions(forced(outputs, x))
     return outputs
+
+
+def answers(model: Answering, x: Tensor) -> Tensor:
+    """Return the model's own answers, of the sort that `read` returns of a file's.
+
+    Of a translator what it thinks of the true translation; what it writes itself is a matter of
+    how beginnings are followed, which files leave to their users.
+    """
+    if model.task == "translation":
+        return model.loss.predictions(model.network(x).float())
+    return model.predictions(x)
 
 
 def _as_taken(network: nn.Module, symbols: Tensor) -> Tensor:

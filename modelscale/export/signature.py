@@ -22,6 +22,8 @@ NUMBERS = "numbers"
 SERIES = "series"
 PRESENT = "is a step"
 RECORDINGS = "recordings"
+SOURCE = "source"
+WRITTEN = "written"
 PROBABILITIES = "probabilities"
 VALUES = "values"
 LOGITS = "logits"
@@ -58,10 +60,12 @@ class Signature:
         inputs: The user's values: numbers in the units of the data (NaN is a missing cell),
             categories as texts or codes, images as bytes where the training images were,
             long texts as numbers of their symbols, recordings as samples of the model's rate
-            (full scale being 1, NaN behind the end).
+            (full scale being 1, NaN behind the end). Of a translation, the symbols of the
+            source and those written so far, 0 behind them.
         output: Class probabilities, or target values in the units of the data; of a language
             model the logits of what follows each position, of what is said those of each
-            frame, by the numbers of the symbols.
+            frame, of a translation those of each symbol by the ones before it; by the numbers
+            of the symbols.
     """
 
     inputs: tuple[Port, ...]
@@ -85,6 +89,9 @@ def signature_of(model: Answering, *, text: bool) -> Signature:
     inputs = _inputs(preprocessing, text=text)
     if model.task == "transcription":
         return Signature(inputs, Port(LOGITS, "float32", _frames(model)))
+    if model.task == "translation":
+        positions = (preprocessing.written_length, preprocessing.outputs)
+        return Signature(inputs, Port(LOGITS, "float32", positions))
     if preprocessing.task == "classification":
         names, output = preprocessing.labels, PROBABILITIES
     else:
@@ -117,6 +124,11 @@ def _frames(model: Answering) -> tuple[int, ...]:
 
 def _inputs(preprocessing: Preprocessing, *, text: bool) -> tuple[Port, ...]:
     shape = preprocessing.shape
+    if preprocessing.written is not None:
+        return (
+            Port(SOURCE, "int64", shape),
+            Port(WRITTEN, "int64", (preprocessing.written_length,)),
+        )
     if preprocessing.form == "tokens" or preprocessing.texts:
         return (Port("tokens", "int64", shape),)
     if preprocessing.form == "series":
@@ -172,11 +184,19 @@ def user_values(
         elif port.name == SERIES:
             values[port.name] = encoded  # NaN is a missing cell, or padding
         else:
-            cast = encoded.astype(port.dtype)
-            if not np.array_equal(cast, encoded, equal_nan=port.dtype == "float32"):
+            part = _own_part(port, encoded)
+            cast = part.astype(port.dtype)
+            if not np.array_equal(cast, part, equal_nan=port.dtype == "float32"):
                 raise DataError(f"{raw.origin}: values that are not {port.dtype}")
             values[port.name] = cast
     return values
+
+
+def _own_part(port: Port, encoded: NDArray[Any]) -> NDArray[Any]:
+    """Return a port's part of encoded rows: of a translation one of the two texts."""
+    if port.name == SOURCE:
+        return encoded[:, : port.shape[0]]
+    return encoded[:, -port.shape[0] :] if port.name == WRITTEN else encoded
 
 
 def _texts(raw: Raw, port: Port, span: slice) -> NDArray[np.object_]:

@@ -33,6 +33,7 @@ STAGES = (
     Stage(192, 4, 5, 2, 6),
     Stage(320, 1, 3, 1, 6),
 )
+LEAST_SIDE = 32  # pixels
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 
 
@@ -56,6 +57,14 @@ class EfficientnetLite(ModelSpec):
 
     dropout: float = Field(0.2, ge=0, lt=1)
     """Probability with which values are left out before the output layer."""
+
+    def check_size(self, inputs: Inputs) -> None:
+        height, width = inputs.shape[1:]
+        if min(height, width) < LEAST_SIDE:
+            raise ValueError(
+                f"{self.own_kind()} halves images five times; {height}×{width} pixels are too "
+                f"few, give it {LEAST_SIDE} a side or more (size of the source)"
+            )
 
     def build(self, inputs: Inputs, outputs: int) -> nn.Module:
         from torch import nn

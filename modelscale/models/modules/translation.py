@@ -94,6 +94,12 @@ class Translator(nn.Module):
         mask = (filled(source).transpose(1, 2).unsqueeze(1) - 1) * -HIDDEN
         return self.encoder(source, mask), mask
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Return (batch, T, vocabulary) of x: (batch, S + T), symbols as floats."""
+        positions = self.decoder.positions.shape[0]
+        out: Tensor = self.decoder(x[:, -positions:].long(), *self.read(x[:, :-positions]))
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, T, 3) of x: (batch, S + T), symbols as floats.
 
@@ -103,10 +109,18 @@ class Translator(nn.Module):
         exporting = torch.compiler.is_exporting()  # a graph serves any number of rows
         if not (self.training or exporting) and len(x) > _ROWS_AT_ONCE:
             return torch.cat([self(some) for some in x.split(_ROWS_AT_ONCE)])
-        positions = self.decoder.positions.shape[0]
-        source, target = x[:, :-positions], x[:, -positions:].long()
-        logits = self.decoder(target, *self.read(source))
-        nats = -logits.float().log_softmax(-1)
-        own = nats.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-        right = (logits.argmax(-1) == target).float()
-        return torch.stack([own, nats.mean(-1), right], -1) * filled(target)
+        return forced(self.logits(x), x)
+
+
+def forced(logits: Tensor, x: Tensor) -> Tensor:
+    """Return (batch, T, 3), what a translator tells of the symbols of a true translation.
+
+    Args:
+        logits: (batch, T, vocabulary).
+        x: (batch, S + T), the symbols behind them.
+    """
+    target = x[:, -logits.shape[1] :].long()
+    nats = -logits.float().log_softmax(-1)
+    own = nats.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    right = (logits.argmax(-1) == target).float()
+    return torch.stack([own, nats.mean(-1), right], -1) * filled(target)
