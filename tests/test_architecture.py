@@ -72,9 +72,28 @@ def test_file_fits_on_a_few_screens(path):
 def test_nothing_can_unpickle(path):
     tree = ast.parse(path.read_text())
     assert not {module.split(".")[0] for module in imported(tree)} & UNSAFE
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if (node.value.id, node.attr) in {("torch", "load"), ("torch", "save")}
+    ]
+    if path.name != "published_weights.py":
+        assert calls == []
+        return
+    # Files whose bytes are pinned by their sha256, and of which torch reads tensors alone.
+    careful = [
+        call.func
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and any(
+            k.arg == "weights_only"
+            and isinstance(k.value, ast.Constant)
+            and k.value.value is True
+            for k in call.keywords
+        )
+    ]
+    assert all(any(call is func for func in careful) for call in calls)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,19 @@ def test_pruned_model_is_trained_further(folder):
     assert after.network.get_parameter(name).equal(small.network.get_parameter(name))
 
 
+def test_model_that_went_on_is_pruned_and_joined_with_another(folder):
+    halves = ("--set", "data.split={test: 0.2, validation: 0.3, stratify: true}")
+    for name in ("one", "two"):
+        seeds = ("--set", f"seed={len(name)}", "--set", "train.seeds=1")
+        cli(folder, "train", "few.yaml", "-q", "--name", name, *halves, *seeds)
+    result = cli(folder, "prune", "one", "--target", "macs=0.6", "-q", "--json")
+    assert result.code == 0, result.err
+    again = cli(folder, "prune", str(result.document["run"]), "--target", "macs=0.8", "-q")
+    assert again.code == 0, again.err
+    joined = cli(folder, "ensemble", "one", "two", "-q", "--json")
+    assert joined.code == 0, joined.err
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "told"),
     [

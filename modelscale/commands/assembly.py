@@ -29,6 +29,7 @@ from modelscale.models.base import ModelSpec
 if TYPE_CHECKING:
     import torch
 
+    from modelscale.data.adopting import Adoption
     from modelscale.data.loading import LoadedData
     from modelscale.data.prepared import Prepared
     from modelscale.evaluation.metrics.base import MetricSpec
@@ -56,6 +57,7 @@ class Assembly:
         device: Where it is trained.
         threads: CPU threads that the user asked for; None leaves them to a measurement.
         root: The runs folder, in which `model.from` is looked up too.
+        adopts: Pre-processing to take over, for a model that was trained with it.
     """
 
     experiment: Experiment
@@ -66,6 +68,7 @@ class Assembly:
     device: torch.device
     threads: int | None = None
     root: Path = Path("runs")
+    adopts: Adoption | None = None
     _prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
     _points: dict[Path, StartingPoint] = field(default_factory=dict)
 
@@ -101,7 +104,9 @@ class Assembly:
         if not isinstance(reader, FromCheckpoint):
             key = (fold, f"{reader} {bins}")
             if key not in self._prepared:
-                self._prepared[key] = prepare(*fitting, reader, section, self.device, bins=bins)
+                self._prepared[key] = prepare(
+                    *fitting, reader, section, self.device, bins=bins, adoption=self.adopts
+                )
             return self._prepared[key]
         point = self.point(reader)
         key = (fold, f"{point.sha256} {reader.scaling} {reader.length}")

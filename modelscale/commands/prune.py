@@ -16,6 +16,7 @@ from modelscale.commands.pruning.feasible import check_possible
 from modelscale.commands.pruning.steps import all_steps
 from modelscale.commands.telling import Listener
 from modelscale.commands.trained_model import TrainedModel
+from modelscale.data.adopting import Adoption
 from modelscale.data.reading import shown
 from modelscale.errors import DataError, Diverged, UsageError
 from modelscale.pruning.kinds.base import PruneSpec
@@ -90,6 +91,8 @@ def prune(request: Request, source: TrainedModel, tell: Listener) -> Pruned:
             "(model: {from: …}) and prune that"
         )
     assembly = prepare(request, tell)
+    if source.model.preprocessing.adopted:
+        assembly.adopts = Adoption(source.model.preprocessing)
     several = is_ensemble(source.checkpoint.files)
     models = load_members(source.checkpoint.files) if several else (source.model,)
     for model in models:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 _SHOWN = 5
-_OF_TARGET = {"task", "labels", "targets", "target_names"}
+_OF_TARGET = {"task", "labels", "targets", "target_names", "adopted"}
 
 
 class Adoption(NamedTuple):
@@ -46,7 +46,7 @@ def adopted(fresh: Preprocessing, adoption: Adoption, raw: Raw) -> Preprocessing
         raise ValueError("model.length is for texts and recordings")
     if (fresh.form, bool(fresh.texts)) != (saved.form, bool(saved.texts)):
         raise ValueError(f"it reads {_sort(saved)}, and the data is {_sort(fresh)}")
-    kept: dict[str, Any] = {"encoding": saved.encoding}
+    kept: dict[str, Any] = {"encoding": saved.encoding, "adopted": True}
     if fresh.texts:
         kept |= {"symbols": saved.symbols, "vocabulary": saved.vocabulary}
         kept["shape"] = (_length(adoption),)

@@ -147,6 +147,9 @@ class Preprocessing(Spec):
     target_names: tuple[str, ...] = ()
     """Columns of the target."""
 
+    adopted: bool = False
+    """Whether it is a checkpoint's that training began with, not fitted on these data."""
+
     def to_json(self) -> dict[str, Any]:
         """Return a document that JSON can hold; numbers survive exactly."""
         return self.model_dump(mode="json")

@@ -80,14 +80,12 @@ def export_network(
         GateFailed: If the network cannot be exported.
         Unavailable: If a package is missing.
     """
-    import copy
-
     import torch
 
-    from modelscale.models.modules.exported import quietly
+    from modelscale.models.modules.exported import quietly, twin_of
 
     with quietly():  # the graph of a pruned network
-        module = copy.deepcopy(network).cpu().eval()
+        module = twin_of(network).cpu().eval()
     examples = (torch.zeros(example_batch(), *example_shape),)
     return _converted(to_bytes(traced(module, examples)), ["x"], ["y"], converter)
 

@@ -29,8 +29,7 @@ def fallback_units(
         examples: Its inputs.
         reason: Why it does not export, for the message where there are no units.
     """
-    import copy
-
+    from modelscale.models.modules.exported import twin_of
     from modelscale.pruning.graph.units import Declined
 
     layers = {name: m for name, m in network.named_modules() if any(_own(m))}
@@ -40,7 +39,7 @@ def fallback_units(
     except ImportError:
         told = missing_extra("torch-pruning", EXTRA, "cutting it all the same")
         return (), (Declined(f"{reason}; {told}", every),)
-    twin = copy.deepcopy(network).eval()
+    twin = twin_of(network).eval()
     try:
         graph = torch_pruning.DependencyGraph().build_dependency(twin, examples, verbose=False)
         found = list(graph.get_all_groups(ignored_layers=_last(twin, graph)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -64,8 +63,10 @@ def without_effect(network: nn.Module, group: Group, units: Sequence[int]) -> bo
 
 
 def _holds(network: nn.Module, structure: Structure, groups: tuple[Group, ...]) -> bool:
+    from modelscale.models.modules.exported import twin_of
+
     every_other = {group.name: range(0, group.units, 2) for group in groups}
-    twin = copy.deepcopy(network)
+    twin = twin_of(network)
     roughen(twin)
     exact = {
         group.name: every_other[group.name]

@@ -6,7 +6,6 @@ weights whose sizes are multiples of 64. Whether they are faster is measured, ne
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,12 +71,14 @@ def accelerated(
     import torch
     from torch import nn
 
+    from modelscale.models.modules.exported import twin_of
+
     why = refusal(device)
     names = convertible(network)
     if why is not None or not names:
         return why or f"no linear layer of sizes in multiples of {_MULTIPLE} has the pattern"
-    dense = copy.deepcopy(network).eval().to(device).half()
-    sparse = copy.deepcopy(dense)
+    dense = twin_of(network).eval().to(device).half()
+    sparse = twin_of(dense)
     try:
         for name in names:
             layer = sparse.get_submodule(name)

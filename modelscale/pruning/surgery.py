@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,12 +58,12 @@ def cut(
         CannotCut: If what is left does not run.
     """
     from modelscale.models.edits.cut import Cut, Rewriting
-    from modelscale.models.modules.exported import rewrite
+    from modelscale.models.modules.exported import rewrite, twin_of
     from modelscale.models.modules.slicing import assign, held_values, slice_tensors
     from modelscale.pruning.graph.patches import changes_of
     from modelscale.pruning.sizes import possible_settings
 
-    smaller = copy.deepcopy(network)
+    smaller = twin_of(network)
     _check(structure, keep)
     if not keep:
         return CutNetwork(smaller, Cut())
@@ -261,10 +260,10 @@ def _outputs_on_trial(network: nn.Module, examples: tuple[Tensor, ...]) -> list[
 
 
 def _copied(network: nn.Module) -> nn.Module:
-    from modelscale.models.modules.exported import quietly
+    from modelscale.models.modules.exported import quietly, twin_of
 
     with quietly():
-        return copy.deepcopy(network)
+        return twin_of(network)
 
 
 def _described(examples: tuple[Tensor, ...]) -> tuple[Example, ...]:

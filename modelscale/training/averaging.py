@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +21,9 @@ def mean_network(networks: Sequence[nn.Module], x: Tensor) -> nn.Module:
         networks: Of one structure.
         x: (N, *inputs.shape) training examples, for these statistics.
     """
-    made = copy.deepcopy(networks[0])
+    from modelscale.models.modules.exported import twin_of
+
+    made = twin_of(networks[0])
     states = [network.state_dict() for network in networks]
     with torch.no_grad():
         for name, tensor in made.state_dict().items():

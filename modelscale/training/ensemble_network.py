@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -37,8 +36,10 @@ class Stack(nn.Module):
     """K networks of one structure, their parameters one matrix (K, P)."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
+        from modelscale.models.modules.exported import twin_of
+
         super().__init__()
-        skeleton = copy.deepcopy(networks[0]).eval().requires_grad_(True)
+        skeleton = twin_of(networks[0]).eval().requires_grad_(True)
         # In a tuple, since a module in an attribute would be a part with parameters of its own.
         self._skeleton = (skeleton,)
         self.layout = Layout.of(skeleton)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,9 +123,10 @@ def separable_layers(network: nn.Module, least_channels: int) -> tuple[str, ...]
 
 
 def _rewritten(bench: Bench, model: Model, edit: EditSpec, facts: dict[str, Any]) -> Rewritten:
+    from modelscale.models.modules.exported import twin_of
     from modelscale.pruning.calibration import recalibrate
 
-    network = edit.apply(copy.deepcopy(model.network))
+    network = edit.apply(twin_of(model.network))
     recalibrate(network, (x for x, _ in bench.batches))
     start = bench.changed(model, network, edit)
     if bench.has_validation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -153,8 +152,10 @@ class _Plan:
 
 def masked(model: Model, names: list[str]) -> Model:
     """Return a copy of a model whose weights have masks: of ones, but zeros stay zero."""
+    from modelscale.models.modules.exported import twin_of
+
     edit = Masked(tensors=tuple(names))
-    network = edit.apply(copy.deepcopy(model.network))
+    network = edit.apply(twin_of(model.network))
     edits = tuple(e for e in model.edits if not isinstance(e, SparseEdit))
     named = dict(model.network.named_parameters())
     made = replace(model, network=network, edits=(*edits, edit))
@@ -180,9 +181,10 @@ def unmasked(plain: Model, state: Mapping[str, Tensor], names: list[str]) -> Mod
         state: Parameters and buffers of the masked one, by name.
         names: Of the masked parameters.
     """
+    from modelscale.models.modules.exported import twin_of
     from modelscale.models.modules.mask import mask_of, original_of
 
-    network = copy.deepcopy(plain.network)
+    network = twin_of(plain.network)
     values = dict(state)
     for name in names:
         values[name] = values.pop(original_of(name)) * values.pop(mask_of(name))

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from modelscale.models.modules.slicing import named_tensors
 
 if TYPE_CHECKING:
     from modelscale.models.edits.cut import NodeChange, Value
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def export_graph(network: nn.Module, examples: tuple[Tensor, ...]) -> GraphModule:
@@ -91,6 +94,12 @@ def quietly() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def twin_of(network: Network) -> Network:
+    """Return a copy of a network, which may be a graph: torch warns about copying those."""
+    with quietly():
+        return copy.deepcopy(network)
 
 
 def rewrite(
