@@ -118,7 +118,7 @@ def test_wrong_delimiter_and_binary_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(b"a;b\n1,2\n")
     assert refuse(DataError, {"kind": "csv", "path": path}) == (
-        f"{path}: row 2: has 2 cells, the header has 1; is the delimiter ';'?"
+        f"{path}: row 2: has 2 cells, the header has 1; is it delimiter: ';'?"
     )
     path.write_bytes(bytes(range(1, 256)))
     assert refuse(DataError, {"kind": "csv", "path": path}).startswith(f"{path}: ")

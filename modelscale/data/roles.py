@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.data.cells import foreign_number
 from modelscale.data.documents import Documents
 from modelscale.data.raw import Texts
+from modelscale.data.reading import shown
 from modelscale.errors import SpecError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 MAX_INFERRED_CATEGORIES = 1000
+_LOOKED_AT = 200
 DIFFERENT = "its text is different in most rows"
 
 
@@ -89,7 +92,22 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         for name in found["numeric"]
         if _is_blurred(raw.columns[name], train)
     ]
+    warnings += _foreign_numbers(raw, declared)
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
+
+
+def _foreign_numbers(raw: Raw, declared: Mapping[str, str]) -> list[str]:
+    """Return a warning for each column of numbers that are text as they are written."""
+    found = []
+    for name, cells in raw.columns.items():
+        if name not in declared and isinstance(cells, Texts):
+            word = foreign_number(cells.words[:_LOOKED_AT])
+            if word is not None:
+                found.append(
+                    f"column '{name}' is text, as {shown(word)} is no number here; say how "
+                    "numbers are written with data.source.decimal and thousands"
+                )
+    return found
 
 
 def is_long(cells: NDArray[np.float64] | Texts) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from modelscale.data.cells import Marks
 from modelscale.data.raw import Texts
 from modelscale.data.reading import shown
 from modelscale.data.tables import TableColumns, read_table
@@ -123,7 +124,14 @@ def _read_file(source: SeriesSource, path: Path, how: Reading, name: str) -> Ste
 
     file = _file(source, path)
     target = () if source.target is None else (source.target,)
-    special = TableColumns(target, source.unit, source.time, None, frozenset(source.missing))
+    special = TableColumns(
+        target,
+        source.unit,
+        source.time,
+        missing=frozenset(source.missing),
+        time_format=source.time_format,
+        marks=Marks(source.decimal),
+    )
     if source.next and how.only:
         how = replace(how, roles={**dict.fromkeys(source.next, "numeric"), **how.roles})
     raw = read_table(file, special, how)
@@ -189,7 +197,7 @@ def _ordered(
 
 
 def _file(source: SeriesSource, path: Path) -> TableFile:
-    from modelscale.data.csv_file import CsvFile
+    from modelscale.data.csv_file import CsvFile, CsvForm
     from modelscale.data.parquet_file import ParquetTable
     from modelscale.data.plain_file import PlainFile
 
@@ -200,7 +208,7 @@ def _file(source: SeriesSource, path: Path) -> TableFile:
         return ParquetTable(path)
     if kind == "txt":
         return PlainFile(path, source.names)
-    return CsvFile(path, "\t" if path.suffix.lower() == ".tsv" else source.delimiter)
+    return CsvFile(path, CsvForm("\t" if path.suffix.lower() == ".tsv" else source.delimiter))
 
 
 def _numbers(
