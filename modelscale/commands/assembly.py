@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from modelscale.training.session import Goal
     from modelscale.training.starting import Start
 
-RARE = 0.05
-"""Share of the rows below which one of two classes is measured as a rare one by default."""
-
 
 @dataclass
 class Assembly:
@@ -366,7 +363,7 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
     """Return what is measured where the spec does not say: more where a class is rare."""
     import numpy as np
 
-    from modelscale.data.targets import class_codes
+    from modelscale.data.targets import RARE, class_codes
 
     usual = default_metrics(loaded.task)
     if loaded.task != "classification":
