@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelscale.data.images import FORMATS, read_unlabelled
 from modelscale.data.reading import Reading
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.sources.csv import CsvSource
+from modelscale.data.sources.image_folder import ImageFolderSource
 from modelscale.errors import DataError, InputMissing, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> Sou
     if not path.exists():
         raise InputMissing(f"{path}: No such file or directory")
     kind = _folder_kind(path) if path.is_dir() else KINDS.get(path.suffix.lower())
+    if path.suffix.lower() in FORMATS:
+        kind = "image_folder"
     if kind is None and like is not None and like.own_kind() in KINDS.values():
         kind = like.own_kind()
     if kind is None:
@@ -98,7 +102,10 @@ def read_new(
     if with_target and preprocessing.written is not None:
         roles |= dict.fromkeys(preprocessing.target_names, "text")
     reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
-    raw = source.model_copy(update=changes).read(reading)
+    source = source.model_copy(update=changes)
+    if isinstance(source, ImageFolderSource) and not with_target:
+        return read_unlabelled(path, source.options(), reading)
+    raw = source.read(reading)
     if reading.only and roles and not raw.columns and raw.array is None:
         first = next(iter(roles))
         raise DataError(f"{path}: no column '{first}'{did_you_mean(first, raw.skipped)}")
@@ -121,7 +128,7 @@ def _changes(
         changes["target"] = preprocessing.target_names
     elif isinstance(source, CsvSource) and changes.get("names"):
         changes["names"] = _names_there(source.model_copy(update=changes), preprocessing)
-    if source.own_kind() == "image_folder":
+    if isinstance(source, ImageFolderSource):
         channels, height, width = preprocessing.shape
         changes |= {"size": (height, width), "grayscale": channels == 1}
     if source.own_kind() == "text_file" and preprocessing.symbols is not None:

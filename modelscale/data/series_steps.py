@@ -39,6 +39,7 @@ class Steps:
         units: Names.
         fingerprint: sha256 of what was read.
         skipped: Columns that were not read, and why.
+        dated: Whether times are seconds since 1970 of dates.
     """
 
     columns: dict[str, NDArray[np.float64]]
@@ -48,6 +49,7 @@ class Steps:
     units: tuple[str, ...]
     fingerprint: str
     skipped: dict[str, str]
+    dated: bool = False
 
 
 def read_steps(source: SeriesSource, path: Path, how: Reading) -> Steps:
@@ -88,6 +90,7 @@ def _stacked(found: list[Steps]) -> Steps:
         units,
         sha.hexdigest(),
         first.skipped,
+        first.dated,
     )
 
 
@@ -157,7 +160,7 @@ def _read_file(source: SeriesSource, path: Path, how: Reading, name: str) -> Ste
     if source.fill == "previous":
         columns = {name: _filled(cells, unit_L) for name, cells in columns.items()}
     found = _ordered(path, source.target, raw.target, order_L, file.first_row)
-    return Steps(columns, found, time_L, unit_L, units, raw.fingerprint, raw.skipped)
+    return Steps(columns, found, time_L, unit_L, units, raw.fingerprint, raw.skipped, raw.dated)
 
 
 def _columns(

@@ -315,6 +315,7 @@ def _raw(
         times=None
         if columns.time is None
         else _times(file, columns.time, columns.time_format, found),
+        dated=columns.time is not None and isinstance(found[columns.time], Texts),
         part=part,
         skipped=skipped,
         first_row=file.first_row,

@@ -39,6 +39,7 @@ def read_folder(path: Path, how: Reading) -> Raw:
         target_names=("class",),
         fingerprint=sha.hexdigest(),
         origin=str(path),
+        names={"file": [str(file) for _, file in files]},
         columns={"text": Texts(np.arange(len(files), dtype=np.int32), documents)},
     )
 
