@@ -372,7 +372,7 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
     if len(rows_of_class) != 2 or rows_of_class.min() >= RARE * rows_of_class.sum():
         return usual
     more = ("average_precision", "roc_auc", "recall_at_fpr")
-    return (*usual, *(metric_for(name, loaded.task) for name in more))
+    return (*(metric_for(name, loaded.task) for name in more), *usual)
 
 
 def _class_counts(data: Prepared) -> tuple[int, ...]:
