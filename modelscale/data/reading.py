@@ -14,7 +14,7 @@ from modelscale.errors import DataError, InputMissing
 MAX_CELL_CHARS = 1 << 20
 DEFAULT_MISSING = ("", "NA", "NaN", "nan", "null", "?")
 
-_DELIMITERS = (";", "\t", "|", "::", ",")
+DELIMITERS = (";", "\t", "|", "::", ",")
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,5 @@ def shown(text: object) -> str:
 
 def delimiter_hint(cells: Sequence[str]) -> str:
     """Return what to say where a row is one cell with another delimiter in it; or nothing."""
-    found = next((mark for mark in _DELIMITERS if len(cells) == 1 and mark in cells[0]), None)
+    found = next((mark for mark in DELIMITERS if len(cells) == 1 and mark in cells[0]), None)
     return f"; is it delimiter: {shown(found)}?" if found else ""
