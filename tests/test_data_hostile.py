@@ -152,7 +152,8 @@ JSONL = {
     ),
     "nested value": (
         b'{"a": {"b": 1}}\n',
-        "row 1, column 'a': {'b': 1} is neither a number nor text",
+        "row 1, column 'a': {'b': 1} is neither a number nor text; to leave it out say "
+        "data.columns: {a: ignore}",
     ),
     "nesting bomb": (b"[" * 200_000 + b"\n", "row 1: is nested too deeply"),
     "latin-1": (b'{"a": "\xe9"}\n', "row 1: byte 0xE9 is not UTF-8"),

@@ -42,7 +42,7 @@ def test_copies_on_both_sides_of_the_split_are_told(tmp_path: Path) -> None:
     fold = twice.folds[0]
     train = {once[row % 100] for row in fold.train.tolist()}
     copies = sum(once[row % 100] in train for row in fold.test.tolist())
-    assert copies > 4
+    assert copies > 10
     assert twice.warnings[0].startswith(
         f"{copies} of 40 test rows equal a training row in all columns; "
     )

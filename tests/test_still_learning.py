@@ -16,7 +16,9 @@ def falling(epochs: int, rate: float) -> list[float]:
     ("losses", "told"),
     [
         ([falling(20, 0.02)], True),
-        ([falling(20, 0.0005)], False),  # less than 2 % in the last quarter
+        ([falling(20, 0.0005)], True),  # little, but as fast as ever
+        ([falling(20, 0.0002)], False),  # too little to be told from noise
+        ([[0.5 + 0.7**epoch for epoch in range(20)]], False),  # next to its end
         ([[1 / (1 + epoch**2) + 0.5 for epoch in range(20)]], False),
         ([[*falling(15, 0.02), *[0.9] * 5]], False),  # the best epoch was long before
         ([falling(19, 0.02)], False),  # stopped early

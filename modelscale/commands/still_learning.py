@@ -11,6 +11,13 @@ LEAST_EPOCHS = 8
 NOTABLE = 0.02
 """Share of the validation loss that the last quarter of the epochs took off."""
 
+NOTABLE_OF_FALL = 0.15
+"""The same as a share of the whole fall: a line falls by a quarter, a curve at its end by next
+to nothing."""
+
+LEAST_FALL = 0.005
+"""Share of the loss below which a fall may be noise."""
+
 
 def curves(lines: Iterable[bytes]) -> list[list[float]]:
     """Return the validation loss of each member by epoch, from the lines of its metric log."""
@@ -33,7 +40,7 @@ def still_learning(losses: Sequence[Sequence[float]], epochs: int) -> str | None
     if epochs < LEAST_EPOCHS:
         return None
     gains = [_last_gain(curve) for curve in losses if len(curve) == epochs]
-    falling = [gain for gain in gains if gain >= NOTABLE]
+    falling = [gain for gain in gains if gain > 0]
     if not falling or 2 * len(falling) <= len(losses):
         return None
     gain = sorted(falling)[len(falling) // 2]
@@ -44,9 +51,11 @@ def still_learning(losses: Sequence[Sequence[float]], epochs: int) -> str | None
 
 
 def _last_gain(curve: Sequence[float]) -> float:
-    """Return which share of the loss the last quarter took off; 0 if it was best earlier."""
+    """Return which share of the loss the last quarter took off; 0 if that is not notable."""
     quarter = len(curve) // 4
     before, after = min(curve[:-quarter]), curve[-1]
     if after > min(curve) + 1e-3 * abs(before) or before <= 0:
         return 0.0
-    return (before - after) / before
+    gain, fall = (before - after) / before, (curve[0] - after) / before
+    steady = fall >= LEAST_FALL and gain >= NOTABLE_OF_FALL * fall
+    return gain if gain >= NOTABLE or steady else 0.0

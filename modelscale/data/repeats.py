@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
     from modelscale.data.splits.base import Fold
 
-NOTABLE = 0.1
+NOTABLE = 0.25
 """Share of the test rows from which on copies are worth a word; a few are chance in tables of
 categories and round numbers."""
 
