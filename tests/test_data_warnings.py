@@ -100,3 +100,13 @@ def test_a_positive_class_that_is_none_is_refused(
 def test_a_positive_class_goes_with_classification(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"data\.positive: goes with classification"):
         table(tmp_path / "t.csv", "x;y", [f"{i};{i}.5" for i in range(60)], positive="1")
+
+
+def test_a_column_of_sentences_says_how_to_read_it(tmp_path: Path) -> None:
+    rows = [f"K{i};the {i}th card was charged twice;{i};{i % 2}" for i in range(60)]
+    told = table(tmp_path / "t.csv", "id;body;x;y", rows).warnings
+    assert "column 'id' is ignored: its text is different in most rows" in told
+    assert (
+        "column 'body' is ignored: its text is different in most rows; to read it say "
+        "data.columns: {body: text}"
+    ) in told

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscale.data.images import FORMATS, read_unlabelled
+from modelscale.data import images, text_files
 from modelscale.data.reading import Reading
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.sources.csv import CsvSource
 from modelscale.data.sources.image_folder import ImageFolderSource
+from modelscale.data.sources.text_folder import TextFolderSource
 from modelscale.errors import DataError, InputMissing, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> Sou
     """
     if not path.exists():
         raise InputMissing(f"{path}: No such file or directory")
-    kind = _folder_kind(path) if path.is_dir() else KINDS.get(path.suffix.lower())
-    if path.suffix.lower() in FORMATS:
+    kind = _folder_kind(path, like) if path.is_dir() else KINDS.get(path.suffix.lower())
+    if path.suffix.lower() in images.FORMATS:
         kind = "image_folder"
     if kind is None and like is not None and like.own_kind() in KINDS.values():
         kind = like.own_kind()
@@ -60,9 +61,12 @@ def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> Sou
     return SourceSpec.model_validate({"kind": kind, "path": path} | options)
 
 
-def _folder_kind(path: Path) -> str:
-    """Return what a folder of class folders holds, by the first file."""
-    first = next((f for f in sorted(path.glob("*/*")) if not f.name.startswith(".")), None)
+def _folder_kind(path: Path, like: SourceSpec | None) -> str:
+    """Return what a folder holds: what the model was trained on, else by the first file."""
+    if like is not None and like.own_kind() in ("image_folder", "text_folder"):
+        return like.own_kind()
+    inside = (file for pattern in ("*/*", "*") for file in sorted(path.glob(pattern)))
+    first = next((file for file in inside if file.is_file() and file.name[0] != "."), None)
     return "text_folder" if first and first.suffix.lower() == ".txt" else "image_folder"
 
 
@@ -104,7 +108,9 @@ def read_new(
     reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
     source = source.model_copy(update=changes)
     if isinstance(source, ImageFolderSource) and not with_target:
-        return read_unlabelled(path, source.options(), reading)
+        return images.read_unlabelled(path, source.options(), reading)
+    if isinstance(source, TextFolderSource) and not with_target:
+        return text_files.read_unlabelled(path, reading)
     raw = source.read(reading)
     if reading.only and roles and not raw.columns and raw.array is None:
         first = next(iter(roles))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_INFERRED_CATEGORIES = 1000
 _LOOKED_AT = 200
+_BLANKS_OF_A_SENTENCE = 3
 DIFFERENT = "its text is different in most rows"
 
 
@@ -79,7 +80,10 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         raise SpecError(
             f"data.columns: no column is left to learn from ({reasons or 'none'}){hint}"
         )
-    warnings = [f"column '{name}' is ignored: {reason}" for name, reason in unasked.items()]
+    warnings = [
+        f"column '{name}' is ignored: {reason}{_text_hint(raw, name)}"
+        for name, reason in unasked.items()
+    ]
     warnings += [
         f"column '{name}' just numbers the rows; leave it out with "
         f"data.columns: {{{name}: ignore}}"
@@ -94,6 +98,16 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
     ]
     warnings += _foreign_numbers(raw, declared)
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
+
+
+def _text_hint(raw: Raw, name: str) -> str:
+    """Return what to say of an ignored column whose cells are sentences."""
+    cells = raw.columns.get(name)
+    some = list(cells.words[:_LOOKED_AT]) if isinstance(cells, Texts) else []
+    sentences = sum(word.count(" ") >= _BLANKS_OF_A_SENTENCE for word in some)
+    return (
+        f"; to read it say data.columns: {{{name}: text}}" if 2 * sentences > len(some) else ""
+    )
 
 
 def _foreign_numbers(raw: Raw, declared: Mapping[str, str]) -> list[str]:
