@@ -110,3 +110,28 @@ def test_a_column_of_sentences_says_how_to_read_it(tmp_path: Path) -> None:
         "column 'body' is ignored: its text is different in most rows; to read it say "
         "data.columns: {body: text}"
     ) in told
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "told"),
+    [
+        ("patient_id", 40, True),
+        ("cardId", 40, True),
+        ("ID", 120, False),  # each row its own
+        ("paid", 40, False),
+        ("grid", 40, False),
+        ("ward_id", 4, False),  # a category like any other
+    ],
+)
+def test_a_key_that_rows_share_is_told(
+    tmp_path: Path, name: str, keys: int, told: bool
+) -> None:
+    rows = [f"P{i % keys};{i}.5;{i % 2}" for i in range(120)]
+    lines = table(tmp_path / "t.csv", f"{name};x;y", rows).warnings
+    assert any(f"data.source.group: {name} and split: group" in line for line in lines) == told
+
+
+def test_a_class_that_a_part_lacks_is_told(tmp_path: Path) -> None:
+    rows = [f"{i}.5;{'odd' if i == 50 else 'even'}" for i in range(100)]
+    warnings = table(tmp_path / "t.csv", "x;y", rows, split={"validation": 0.2}).warnings
+    assert "class 'odd' has no test rows, so nothing is known of it there" in warnings

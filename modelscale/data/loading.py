@@ -22,7 +22,9 @@ from modelscale.data.targets import (
 from modelscale.errors import DataError, SpecError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from modelscale.data.adopting import Adoption
@@ -342,4 +344,21 @@ def _warnings(
                 f"{place}class {labels[code]!r} has no training rows"
                 for code in np.flatnonzero(seen == 0)
             ]
+        if len(folds) == 1:
+            found += _unmeasured(folds[0], labels, code_N)
     return tuple(found)
+
+
+def _unmeasured(fold: Fold, labels: tuple[str, ...], code_N: NDArray[np.int64]) -> list[str]:
+    """Return a warning for each class that a part lacks which has rows of others."""
+    import numpy as np
+
+    found = []
+    for part in ("validation", "test"):
+        rows = getattr(fold, part).numpy()
+        seen = np.bincount(code_N[rows], minlength=len(labels))
+        lacking = [labels[code] for code in np.flatnonzero(seen == 0)] if len(rows) else []
+        if lacking:
+            some = ", ".join(map(repr, lacking[:5])) + (", …" if len(lacking) > 5 else "")
+            found.append(f"class {some} has no {part} rows, so nothing is known of it there")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 MAX_INFERRED_CATEGORIES = 1000
+_KEY = re.compile(r"(?:^|[_\W])(?:id|ID|Id|key|uuid)$|[a-z]I[dD]$")
+_FEW_KEYS = 20
 _LOOKED_AT = 200
 _BLANKS_OF_A_SENTENCE = 3
 DIFFERENT = "its text is different in most rows"
@@ -97,6 +100,13 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         if _is_blurred(raw.columns[name], train)
     ]
     warnings += _foreign_numbers(raw, declared)
+    warnings += [
+        f"column '{name}' is named like a key, and rows share its values; if rows of one value "
+        f"belong together say data.source.group: {name} and split: group, else ignore it or "
+        "declare it a category"
+        for name, cells in raw.columns.items()
+        if name not in declared and _KEY.search(name) and _is_shared(cells)
+    ]
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
 
 
@@ -108,6 +118,15 @@ def _text_hint(raw: Raw, name: str) -> str:
     return (
         f"; to read it say data.columns: {{{name}: text}}" if 2 * sentences > len(some) else ""
     )
+
+
+def _is_shared(cells: NDArray[np.float64] | Texts) -> bool:
+    """Return whether many values are there, and most of them in several rows."""
+    import numpy as np
+
+    value_N = np.asarray(cells.codes_N if isinstance(cells, Texts) else cells)
+    different = len(np.unique(value_N))
+    return _FEW_KEYS < different <= len(value_N) / 1.5
 
 
 def _foreign_numbers(raw: Raw, declared: Mapping[str, str]) -> list[str]:
