@@ -263,3 +263,12 @@ def test_a_wrong_idea_of_the_file_is_named_where_a_column_is_missing(
     with pytest.raises(DataError) as caught:
         read(path, "csv", target="b")
     assert str(caught.value) == f"{path}: no column 'b'{hint}"
+
+
+def test_quotes_may_be_letters(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text('"Go!" he said.\t"Va !" dit-il.\n5" pipe\ttuyau\n')
+    raw = read(path, "csv", delimiter="\t", header=False, quoted=False)
+    assert words(raw, "column_1") == ['"Go!" he said.', '5" pipe']
+    with pytest.raises(DataError, match="say quoted: false"):
+        read(path, "csv", delimiter="\t", header=False)

@@ -76,10 +76,14 @@ CSV = {
         f"row 4, column 'a': '٣' {NOT_FINITE}{CATEGORY}",
     ),
     "mixed target": (b"a,b\n1,2\n3,4\n5,x\n", f"row 4, column 'b': 'x' {NOT_FINITE}"),
-    "unterminated quote": (b'a,b\n1,"2\n3,4\n', "row 2: a quote is opened and never closed"),
+    "unterminated quote": (
+        b'a,b\n1,"2\n3,4\n',
+        "row 2: a quote is opened and never closed; if quotes are letters say quoted: false",
+    ),
     "text after quote": (
         b'a,b\n1,"2"x\n',
-        "row 2: text follows a closing quote; a quote within a cell is written twice",
+        "row 2: text follows a closing quote; a quote within a cell is written twice, or say "
+        "quoted: false if quotes are letters",
     ),
     "lone carriage return": (
         b"a,b\r1,2\r",

@@ -35,12 +35,14 @@ class CsvForm:
         header: Whether the first row has the names of the columns.
         names: Names of the columns of a file without a header; by default column_1, column_2, …
         charset: How letters are kept as bytes.
+        quoted: Whether cells may stand in quotes, which then are no part of them.
     """
 
     delimiter: str = ","
     header: bool = True
     names: tuple[str, ...] = ()
     charset: Charset = "utf-8"
+    quoted: bool = True
 
 
 class CsvFile:
@@ -83,7 +85,8 @@ class CsvFile:
         """Yield the records; `lines.row` is the number of the one that is read."""
         csv.field_size_limit(MAX_CELL_CHARS)
         records: Iterator[list[str]]
-        if len(self.form.delimiter) > 1:  # which the csv module does not know
+        # The csv module knows delimiters of one character alone.
+        if len(self.form.delimiter) > 1 or not self.form.quoted:
             records = (_parted(line, self.form.delimiter) for line in lines)
         else:
             records = csv.reader(lines, delimiter=self.form.delimiter, strict=True)
@@ -206,9 +209,12 @@ def _plain(error: csv.Error) -> str:
     if "field larger" in text:
         return f"a cell is longer than {MAX_CELL_CHARS:,} characters"
     if "unexpected end of data" in text:
-        return "a quote is opened and never closed"
+        return "a quote is opened and never closed; if quotes are letters say quoted: false"
     if "expected after" in text:
-        return "text follows a closing quote; a quote within a cell is written twice"
+        return (
+            "text follows a closing quote; a quote within a cell is written twice, or say "
+            "quoted: false if quotes are letters"
+        )
     if "new-line character" in text:
         return "a line ends with a lone carriage return; save the file with usual line ends"
     return text

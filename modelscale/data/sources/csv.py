@@ -26,6 +26,10 @@ class CsvSource(TableSource):
     names: tuple[str, ...] = ()
     """Column names of a file without a header; by default column_1, column_2, …"""
 
+    quoted: bool = True
+    """Whether cells may stand in quotes; false where quotes are letters, as in files of
+    sentences parted by tabs."""
+
     decimal: Literal[".", ","] = "."
     """What parts the whole from the fraction of a number."""
 
@@ -52,5 +56,5 @@ class CsvSource(TableSource):
     def file(self) -> TableFile:
         from modelscale.data.csv_file import CsvFile, CsvForm
 
-        form = CsvForm(self.delimiter, self.header, self.names, self.charset)
+        form = CsvForm(self.delimiter, self.header, self.names, self.charset, self.quoted)
         return CsvFile(self.path, form)
