@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelscale.data.cells import Marks
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading
 from modelscale.data.sources.base import SourceSpec
@@ -174,3 +175,100 @@ def test_any_bytes_are_read_or_refused_in_one_line(
         rows, message = 0, str(error)
     assert rows > 0 or message is not None
     assert message is None or (message.startswith(f"{path}: ") and "\n" not in message)
+
+
+def test_numbers_of_other_countries_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(
+        "Betrag;Ort\n1.234,50;Köln\n-2,5;Ulm\n;Ulm\n1.000.000;Ulm\n".encode("cp1252")
+    )
+    raw = read(path, "csv", delimiter=";", decimal=",", thousands=".", charset="cp1252")
+    np.testing.assert_array_equal(raw.columns["Betrag"], [1234.5, -2.5, np.nan, 1e6])
+    assert words(raw, "Ort") == ["Köln", "Ulm", "Ulm", "Ulm"]
+
+
+@pytest.mark.parametrize(
+    ("how", "cell"),
+    [
+        ({"decimal": ","}, "1.5"),  # would be 15 or 1.5, and nobody knows
+        ({"decimal": ",", "thousands": "."}, "1.25"),
+        ({"decimal": ",", "thousands": "."}, "12345.678"),
+        ({"thousands": ","}, "1,23"),
+    ],
+)
+def test_a_number_with_marks_in_odd_places_is_refused(
+    tmp_path: Path, how: dict[str, str], cell: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"a;b\n1;x\n2;x\n{cell};x\n")
+    with pytest.raises(DataError, match=rf"row 4, column 'a': '{cell}' is not a finite number"):
+        read(path, "csv", delimiter=";", **how)
+
+
+@given(
+    st.floats(-1e12, 1e12), st.sampled_from([(",", "."), (".", ","), (",", " "), (".", "'")])
+)
+def test_marks_are_undone(number: float, marks: tuple[str, str]) -> None:
+    decimal, thousands = marks
+    swap = str.maketrans({",": thousands, ".": decimal})
+    plain = Marks(decimal, thousands).plain(f"{number:,.3f}".translate(swap))
+    assert plain is not None
+    assert float(plain) == float(f"{number:.3f}")
+
+
+def test_a_file_without_a_header_has_numbered_or_given_columns(tmp_path: Path) -> None:
+    path = tmp_path / "u.data"
+    path.write_text("196\t242\t3\n186\t302\t4\n")
+    raw = read(path, "csv", delimiter="\t", header=False)
+    np.testing.assert_array_equal(raw.columns["column_2"], [242, 302])
+    named = read(path, "csv", delimiter="\t", header=False, names=("user", "item", "stars"))
+    np.testing.assert_array_equal(named.columns["stars"], [3, 4])
+    assert raw.first_row == 1
+    with pytest.raises(DataError, match=r"row 1: has 3 cells, and data.source.names has 2"):
+        read(path, "csv", delimiter="\t", header=False, names=("user", "item"))
+
+
+def test_a_delimiter_may_be_longer_than_one_character(tmp_path: Path) -> None:
+    path = tmp_path / "movies.dat"
+    path.write_bytes("1::Cité: a film, (1995)::5\n2::Heat::4\n".encode("latin-1"))
+    raw = read(path, "csv", delimiter="::", header=False, charset="latin-1")
+    assert words(raw, "column_2") == ["Cité: a film, (1995)", "Heat"]
+    np.testing.assert_array_equal(raw.columns["column_3"], [5, 4])
+
+
+def test_dates_in_another_form_order_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("when,x\n01.02.2026 00:30,1\n31.01.2026 23:30,2\n")
+    raw = read(path, "csv", time="when", time_format="%d.%m.%Y %H:%M")
+    assert raw.times is not None
+    np.testing.assert_array_equal(np.diff(raw.times), [-3600])
+    with pytest.raises(DataError, match=r"row 2, .*time_format: '%d.%m.%Y'"):
+        read(path, "csv", time="when")
+    with pytest.raises(DataError, match=r"row 2, .* is not written as time_format '%Y' says"):
+        read(path, "csv", time="when", time_format="%Y")
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("a;b\n1;2\n", "; is it delimiter: ';'?"),
+        ("1,5.5\n2,6.5\n", "; has the file a header? Say header: false if not"),
+    ],
+)
+def test_a_wrong_idea_of_the_file_is_named_where_a_column_is_missing(
+    tmp_path: Path, content: str, hint: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read(path, "csv", target="b")
+    assert str(caught.value) == f"{path}: no column 'b'{hint}"
+
+
+def test_quotes_may_be_letters(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text('"Go!" he said.\t"Va !" dit-il.\n5" pipe\ttuyau\n')
+    raw = read(path, "csv", delimiter="\t", header=False, quoted=False)
+    assert words(raw, "column_1") == ['"Go!" he said.', '5" pipe']
+    with pytest.raises(DataError, match="say quoted: false"):
+        read(path, "csv", delimiter="\t", header=False)

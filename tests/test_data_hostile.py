@@ -76,10 +76,14 @@ CSV = {
         f"row 4, column 'a': '٣' {NOT_FINITE}{CATEGORY}",
     ),
     "mixed target": (b"a,b\n1,2\n3,4\n5,x\n", f"row 4, column 'b': 'x' {NOT_FINITE}"),
-    "unterminated quote": (b'a,b\n1,"2\n3,4\n', "row 2: a quote is opened and never closed"),
+    "unterminated quote": (
+        b'a,b\n1,"2\n3,4\n',
+        "row 2: a quote is opened and never closed; if quotes are letters say quoted: false",
+    ),
     "text after quote": (
         b'a,b\n1,"2"x\n',
-        "row 2: text follows a closing quote; a quote within a cell is written twice",
+        "row 2: text follows a closing quote; a quote within a cell is written twice, or say "
+        "quoted: false if quotes are letters",
     ),
     "lone carriage return": (
         b"a,b\r1,2\r",
@@ -118,7 +122,7 @@ def test_wrong_delimiter_and_binary_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(b"a;b\n1,2\n")
     assert refuse(DataError, {"kind": "csv", "path": path}) == (
-        f"{path}: row 2: has 2 cells, the header has 1; is the delimiter ';'?"
+        f"{path}: row 2: has 2 cells, the header has 1; is it delimiter: ';'?"
     )
     path.write_bytes(bytes(range(1, 256)))
     assert refuse(DataError, {"kind": "csv", "path": path}).startswith(f"{path}: ")
@@ -152,7 +156,8 @@ JSONL = {
     ),
     "nested value": (
         b'{"a": {"b": 1}}\n',
-        "row 1, column 'a': {'b': 1} is neither a number nor text",
+        "row 1, column 'a': {'b': 1} is neither a number nor text; to leave it out say "
+        "data.columns: {a: ignore}",
     ),
     "nesting bomb": (b"[" * 200_000 + b"\n", "row 1: is nested too deeply"),
     "latin-1": (b'{"a": "\xe9"}\n', "row 1: byte 0xE9 is not UTF-8"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import cli
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -394,3 +395,25 @@ def test_token_dropout_drops_at_its_rate_and_leaves_padding() -> None:
     assert dropped.mean(dim=0).std() < 0.05
     assert dropped.mean(dim=1).std().item() == pytest.approx(math.sqrt(0.3 * 0.7 / 40), rel=0.2)
     assert set(out.unique().tolist()) == {0.0, 1.0, 7.0}
+
+
+def test_loose_texts_are_answered_by_their_names(tmp_path):
+    for label, word in (("good", "lovely"), ("bad", "awful")):
+        (tmp_path / "docs" / label).mkdir(parents=True)
+        for number in range(12):
+            (tmp_path / "docs" / label / f"{number}.txt").write_text(f"{word} day {number}")
+    (tmp_path / "spec.yaml").write_text(
+        "data: {source: {kind: text_folder, path: docs}}\nmodel: text_average\n"
+        "optimizer: {kind: adam, lr: 0.05}\ntrain: {epochs: 20}\n"
+    )
+    assert cli(tmp_path, "train", "spec.yaml", "-q").code == 0
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "one.txt").write_text("an awful day")
+    (tmp_path / "new" / "two.txt").write_text("a lovely day")
+    result = cli(tmp_path, "predict", "spec", "--data", "new")
+    assert result.code == 0, result.err
+    assert [line.split(",")[:3] for line in result.out.splitlines()] == [
+        ["row", "file", "prediction"],
+        ["0", "new/one.txt", "bad"],
+        ["1", "new/two.txt", "good"],
+    ]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from modelscale.evaluation.metrics.expected_cost import ExpectedCost
+from modelscale.evaluation.metrics.precision_at_recall import PrecisionAtRecall
 from modelscale.evaluation.metrics.recall_at_fpr import RecallAtFpr
 
 few = settings(max_examples=60, deadline=None)
@@ -39,6 +40,31 @@ def test_recall_at_fpr_is_the_highest_point_of_sklearns_roc_curve(seed, N, steps
     expected = recall[rate <= fpr + 1e-12].max()
     found = RecallAtFpr(fpr=fpr).compute(two_columns(scores), torch.from_numpy(truth))
     assert found.item() == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 60),
+    st.sampled_from([1, 3, 1000]),
+    st.sampled_from([0.05, 0.5, 0.8, 1.0]),
+)
+@few
+def test_precision_at_recall_is_the_highest_point_of_sklearns_curve(seed, N, steps, wanted):
+    scores, truth = scored(seed, N, steps)
+    precision, recall, _ = oracle.precision_recall_curve(truth, scores)
+    expected = precision[:-1][recall[:-1] >= wanted - 1e-12].max()  # the last is no threshold
+    found = PrecisionAtRecall(recall=wanted).compute(
+        two_columns(scores), torch.from_numpy(truth)
+    )
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_precision_at_recall_tells_its_recall_and_needs_the_class():
+    assert PrecisionAtRecall().label() == "precision_at_recall"
+    assert PrecisionAtRecall(recall=0.5).label() == "precision_at_recall_0.5"
+    shares = torch.rand(4, 2).softmax(-1)
+    assert PrecisionAtRecall().compute(shares, torch.zeros(4).long()).isnan()
+    assert PrecisionAtRecall().compute(shares, torch.ones(4).long()).item() == 1
 
 
 def test_recall_at_fpr_tells_its_rate_and_needs_both_classes():

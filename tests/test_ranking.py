@@ -219,6 +219,8 @@ def test_tables_of_users_and_items_are_joined_and_faults_are_named(clicks, tmp_p
         assert (code < 0) == np.isnan(value) == (number >= 25)
         if number < 25:
             assert (sort.words[code], value) == (f"s{number % 2}", number)
+    ignored = load(section_of(clicks, interactions=pair, columns={"sort": "ignore"}))
+    assert "sort" not in ignored.raw.columns
     items.write_text("what,price\ni1,2\ni1,3\n")
     with pytest.raises(Exception, match="row 3: 'what' 'i1' has a row already"):
         load(section)

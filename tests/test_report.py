@@ -299,6 +299,15 @@ def test_colours_of_plots_are_variables_that_the_page_defines(everything):
         assert colour not in body
 
 
+def test_epochs_are_whole_numbers_on_their_axis():
+    three = Series("train", (1, 2, 3), (100, 200, 300))
+    rendered = render(Curves("Loss by epoch", (three,), "epoch", "loss"))
+    root = ET.fromstring(rendered.plots["loss-by-epoch.svg"])
+    ticks = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text") if t.text]
+    assert "2" in ticks
+    assert not any("." in tick for tick in ticks)
+
+
 def test_files_are_plain_svg_with_title_and_description():
     rendered = render(Curves("Loss by epoch", (line(30),), "epoch", "loss"))
     root = ET.fromstring(rendered.plots["loss-by-epoch.svg"])

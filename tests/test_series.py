@@ -325,7 +325,7 @@ def test_engines_are_learnt_and_new_ones_predicted(workshop):
     assert found["cmapss_score"]["value"] > 0
     result = cli(workshop, "predict", "engines", "--data", "test.txt")
     assert result.code == 0, result.err
-    assert result.out.startswith("row,prediction(remaining_life)\n")
+    assert result.out.startswith("row,unit,time,prediction(remaining_life)\n")
 
 
 def test_faults_of_valves_are_found_without_labels(workshop):

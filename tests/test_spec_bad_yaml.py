@@ -253,6 +253,12 @@ class TestCharacters:
 
 
 class TestFields:
+    def test_list_of_two_is_shown_with_two(self):
+        text = "model: linear\ndata: {source: {kind: image_folder, path: x, size: 32}}"
+        assert faults(text) == [
+            "f:2:52: data.source.size: expected a list, got 32; write [32, 32]"
+        ]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

@@ -67,7 +67,9 @@ def test_one_recording_or_a_folder_is_predicted(workshop):
     for what in ("words/low/low_s0_0.wav", "words/low"):
         result = cli(workshop, "predict", "runs/words", "--data", what)
         assert result.code == 0, result.err
-        answers = [line.split(",")[1] for line in result.out.splitlines()[1:]]
+        rows = list(csv.DictReader(result.out.splitlines()))
+        assert all(row["file"].endswith(".wav") for row in rows)
+        answers = [row["prediction"] for row in rows]
         assert answers.count("low") >= 0.75 * len(answers) > 0
 
 

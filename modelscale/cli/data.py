@@ -10,6 +10,7 @@ import typer
 from modelscale.cli.console import Console
 from modelscale.cli.frame import run_command
 from modelscale.cli.options import AsJson, Overrides, Plugins, Quiet, allow, changes
+from modelscale.errors import UsageError
 
 if TYPE_CHECKING:
     from modelscale.commands.data import Fetched, Shown, SourceList
@@ -24,6 +25,8 @@ _EXAMPLES = """Examples:
   modelscale data show digits
 
   modelscale data show table.csv --target price
+
+  modelscale data show eu.csv --target Preis --set "data.source.delimiter=';'"
 """
 
 _What = Annotated[str, typer.Argument(help="A name of the catalogue, a spec, or a data file.")]
@@ -107,7 +110,9 @@ def show(
             spec = load(path, Experiment, changes(set_)).spec
             return data.show(spec.data, spec.known_task)
         if path.suffix or path.is_dir():
-            return data.show_file(path, tuple(target or ()))
+            return data.show_file(path, tuple(target or ()), changes(set_))
+        if set_ or target:
+            raise UsageError(f"{what}: --set and --target are for a spec or a file")
         return data.show(what)
 
     run_command("data show", console, work, lambda result: _tell(console, result.summary))

@@ -16,6 +16,8 @@ _EXAMPLES = """Examples:
   modelscale init my.yaml
 
   modelscale init search.yaml --template tune
+
+  modelscale init loans.yaml --data loans.csv --target paid_back
 """
 
 
@@ -29,6 +31,13 @@ def init(
     template: Annotated[
         str, typer.Option("--template", help="digits, table, regression or tune.")
     ] = "digits",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Your table or folder of classes, to write the spec for."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Column to learn, where --data is a table.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,4 +53,4 @@ def init(
         console.data(str(result.spec))
         console.note(f"next: {result.command}")
 
-    run_command("init", console, lambda: write_starter(file, template), show)
+    run_command("init", console, lambda: write_starter(file, template, data, target), show)

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from modelscale.training.session import Goal
     from modelscale.training.starting import Start
 
-RARE = 0.05
-"""Share of the rows below which one of two classes is measured as a rare one by default."""
-
 
 @dataclass
 class Assembly:
@@ -371,7 +368,7 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
     """Return what is measured where the spec does not say: more where a class is rare."""
     import numpy as np
 
-    from modelscale.data.targets import class_codes
+    from modelscale.data.targets import RARE, class_codes
 
     usual = default_metrics(loaded.task)
     if loaded.task != "classification":
@@ -380,7 +377,7 @@ def _usual_metrics(loaded: LoadedData) -> tuple[MetricSpec, ...]:
     if len(rows_of_class) != 2 or rows_of_class.min() >= RARE * rows_of_class.sum():
         return usual
     more = ("average_precision", "roc_auc", "recall_at_fpr")
-    return (*usual, *(metric_for(name, loaded.task) for name in more))
+    return (*(metric_for(name, loaded.task) for name in more), *usual)
 
 
 def _class_counts(data: Prepared) -> tuple[int, ...]:

@@ -167,21 +167,32 @@ def show(what: DataSection | str, task: StatedTask | None = None) -> Shown:
     return Shown(describe(load(what, task), what))
 
 
-def show_file(path: Path, target: tuple[str, ...] = ()) -> Shown:
+def show_file(
+    path: Path, target: tuple[str, ...] = (), overrides: tuple[str, ...] = ()
+) -> Shown:
     """Return what is in a file or folder of data.
 
     Args:
         path: A table, an array, or a folder of class folders of images.
         target: Columns of a table to learn.
+        overrides: Changes of the spec that would read it, such as `data.source.delimiter=;`.
 
     Raises:
+        SpecError: If an override does not fit.
         UsageError: If no source reads such a file, or a target is named that it cannot have.
     """
+    import json
+
+    from modelscale.commands.experiment import Experiment
     from modelscale.data.opening import source_of
+    from modelscale.spec.loader import load_text
 
     source = source_of(path)
-    if not target:
-        return show(DataSection(source=source))
-    if "target" not in type(source).model_fields:
+    if target and "target" not in type(source).model_fields:
         raise UsageError(f"{path}: is no table, so it has no target column {target[0]!r}")
-    return show(DataSection(source=source_of(path, target=target)))
+    told = {"kind": source.own_kind()} | source.model_dump(mode="json", exclude_unset=True)
+    if target:
+        told["target"] = target[0] if len(target) == 1 else list(target)
+    text = json.dumps({"data": {"source": told}, "model": "linear"})  # JSON is YAML
+    spec = load_text(text, str(path), Experiment, overrides).spec
+    return show(spec.data, spec.known_task)

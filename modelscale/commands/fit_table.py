@@ -140,7 +140,7 @@ def read_table(path: Path) -> Table:
         DataError: If it is damaged, or has no rows.
         UsageError: If its name says no format.
     """
-    from modelscale.data.csv_file import CsvFile
+    from modelscale.data.csv_file import CsvFile, CsvForm
     from modelscale.data.parquet_file import ParquetTable
     from modelscale.data.reading import open_regular
 
@@ -149,7 +149,7 @@ def read_table(path: Path) -> Table:
     if suffix == ".parquet":
         file = ParquetTable(path)
     elif suffix in {".csv", ".tsv"}:
-        file = CsvFile(path, "\t" if suffix == ".tsv" else ",")
+        file = CsvFile(path, CsvForm("\t" if suffix == ".tsv" else ","))
     else:
         open_regular(path).close()
         raise UsageError(f"{path}: expected a .csv, .tsv or .parquet file")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelscale.commands.init_data import spec_of
 from modelscale.commands.schema import FILE_NAME, experiment_schema
 from modelscale.errors import CannotCreate, UsageError, did_you_mean
 
@@ -106,14 +107,26 @@ def starter(template: str) -> str:
     return _HEAD + TEMPLATES[template]
 
 
-def write_starter(path: Path, template: str) -> Written:
+def write_starter(
+    path: Path, template: str, data: Path | None = None, target: str | None = None
+) -> Written:
     """Write a starter spec and the schema beside it; an existing spec stays as it is.
 
+    Args:
+        path: Of the spec.
+        template: Which one, where there is no `data`.
+        data: A file or folder of the user's own that the spec is to be for.
+        target: Its column to learn.
+
     Raises:
-        UsageError: If there is no such template.
+        DataError: If the data is damaged.
+        InputMissing: If it is not there.
+        UsageError: If there is no such template, or no such target.
         CannotCreate: If there is such a file already, or none can be made there.
     """
-    text = starter(template)
+    if data is None and target is not None:
+        raise UsageError("--target goes with --data")
+    text = starter(template) if data is None else _HEAD + spec_of(data, target)
     path = path if path.suffix in {".yaml", ".yml"} else path.with_name(f"{path.name}.yaml")
     schema = path.with_name(FILE_NAME)
     try:

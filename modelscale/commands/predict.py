@@ -75,15 +75,14 @@ def predict(
     limit = None if decide is None else threshold(trained, decide)
     task, names = trained.model.task, preprocessing.target_names
     names = ("score",) if task == "ranking" else names
-    columns = Columns(task, preprocessing.labels, names, limit)
+    raw = read_named(data, trained, with_target=False)
+    columns = Columns(task, preprocessing.labels, names, limit, raw.names)
     if output is None:
-        raw = read_named(data, trained, with_target=False)
         table = TextTable(columns, put, as_csv)
         for first, piece in streamed(trained, raw):
             table.add(first, piece)
     else:
         with writing(output, columns) as file:
-            raw = read_named(data, trained, with_target=False)
             for first, piece in streamed(trained, raw):
                 file.add(first, piece)
     return Predicted(

@@ -7,9 +7,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
@@ -48,23 +48,30 @@ class Columns:
         targets: Names of the target values.
         threshold: Probability of the second of two classes above which it is decided for;
             None decides for the most probable class.
+        examples: What people know the examples by, by column, such as their files.
     """
 
     task: Task
     labels: tuple[str, ...]
     targets: tuple[str, ...]
     threshold: float | None = None
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns; those of the run's own tables of predictions."""
+        known = ("row", *self.examples)
         if self.task in LETTERS_FROM:
-            return ("row", "prediction")
+            return (*known, "prediction")
         if self.task == "classification":
-            return ("row", "prediction", *[f"p({label})" for label in self.labels])
-        return ("row", *[f"prediction({name})" for name in self.targets])
+            return (*known, "prediction", *[f"p({label})" for label in self.labels])
+        return (*known, *[f"prediction({name})" for name in self.targets])
 
     def rows(self, first: int, predictions: Tensor) -> Iterator[list[Any]]:
-        """Yield the rows of a piece: number of the example from 0, answer, numbers."""
+        """Yield the rows of a piece: number of the example from 0, names, answer, numbers."""
+        for row, *values in self._answers(first, predictions):
+            yield [row, *[names[row] for names in self.examples.values()], *values]
+
+    def _answers(self, first: int, predictions: Tensor) -> Iterator[list[Any]]:
         if self.task in LETTERS_FROM:
             for row, codes in enumerate(predictions.tolist(), first):
                 yield [row, text_of(codes[LETTERS_FROM[self.task][0] :])]
@@ -115,16 +122,19 @@ def as_csv(columns: Columns, first: int, predictions: Tensor) -> str:
 def as_jsonl(columns: Columns, first: int, predictions: Tensor) -> str:
     """Return rows as JSON objects, one a line; numbers that are not finite are null."""
     lines = []
-    for row, *values in columns.rows(first, predictions):
+    for row, *rest in columns.rows(first, predictions):
+        entry: dict[str, Any] = {"row": row}
+        entry |= dict(zip(columns.examples, rest, strict=False))
+        values = rest[len(columns.examples) :]
         if columns.task == "classification":
             label, *shares = values
             named = dict(zip(columns.labels, map(_finite, shares), strict=True))
-            entry: dict[str, Any] = {"row": row, "prediction": label, "probabilities": named}
+            entry |= {"prediction": label, "probabilities": named}
         elif columns.task in LETTERS_FROM:
-            entry = {"row": row, "prediction": values[0]}
+            entry |= {"prediction": values[0]}
         else:
             named = dict(zip(columns.targets, map(_finite, values), strict=True))
-            entry = {"row": row, "prediction": named}
+            entry |= {"prediction": named}
         lines.append(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
     return "".join(lines)
 
@@ -157,7 +167,8 @@ class ParquetTable:
 
     def __init__(self, columns: Columns, path: Path, stream: IO[bytes]) -> None:
         pa, pq = _pyarrow(path)
-        words = {"row": pa.int64(), "prediction": pa.string()}
+        text = dict.fromkeys((*columns.examples, "prediction"), pa.string())
+        words = {"row": pa.int64(), **text}
         fields = [(name, words.get(name, pa.float32())) for name in columns.names()]
         self.columns, self._pa = columns, pa
         self._schema = pa.schema(fields)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from modelscale.commands.documents import clean
 from modelscale.commands.launching import Request, opened, prepare, run_digest
 from modelscale.commands.members import Member, MemberResult, keep, members_of
+from modelscale.commands.still_learning import curves, still_learning
 from modelscale.commands.telling import Listener, Progress
 from modelscale.errors import Diverged
 from modelscale.runs.folder import RunFolder
+from modelscale.runs.part import METRICS
 from modelscale.tensors import Part
 
 if TYPE_CHECKING:
@@ -124,7 +126,17 @@ class _Training:
             for index, member in enumerate(self.members)
             if outcomes[index].ending != "diverged"
         }
-        return self._document(outcomes, results)
+        return self._document(outcomes, results, self._advice())
+
+    def _advice(self) -> list[str]:
+        """Return, and tell, what the curves say of the plan."""
+        path = self.run.path / METRICS
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        told = still_learning(curves(lines), self.assembly.experiment.train.epochs)
+        if told is None:
+            return []
+        self.tell.warn(told)
+        return [told]
 
     def _plan(self) -> CohortPlan:
         """Return how members train; measured once, then kept for exact resumes."""
@@ -200,7 +212,10 @@ class _Training:
             self.tell.warn(message)
 
     def _document(
-        self, outcomes: dict[int, Outcome], results: dict[int, MemberResult]
+        self,
+        outcomes: dict[int, Outcome],
+        results: dict[int, MemberResult],
+        advice: list[str],
     ) -> dict[str, Any]:
         best = max(results, key=lambda index: (results[index].score, -index))
         if not self.alone:
@@ -218,7 +233,7 @@ class _Training:
                 results[i].to_json() if i in results else _lost(member, outcomes[i])
                 for i, member in enumerate(self.members)
             ],
-            "warnings": [*self.assembly.loaded.warnings, *self.divergences],
+            "warnings": [*self.assembly.loaded.warnings, *self.divergences, *advice],
         }
         return dict(clean(document))
 

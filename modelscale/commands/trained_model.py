@@ -195,7 +195,7 @@ def read_named(what: str, trained: TrainedModel, *, with_target: bool) -> Raw:
         raw = SourceSpec.model_validate(what).read()
     else:
         like = None if trained.experiment is None else trained.experiment.data.source
-        spill = None if series or audio else _spill_of(source_of(path))
+        spill = None if series or audio else _spill_of(source_of(path, like))
         raw = read_new(path, preprocessing, like, with_target=with_target, spill=spill)
     if len(raw) == 0:
         raise DataError(f"{raw.origin}: no rows")

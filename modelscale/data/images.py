@@ -6,10 +6,10 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modelscale.data.folders import class_files
+from modelscale.data.folders import class_files, unlabelled_files
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading, open_regular
 from modelscale.data.storage import open_array, write_array
@@ -41,8 +41,16 @@ class ImageOptions:
     max_pixels: int
 
 
-def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
+def read_folder(
+    path: Path, options: ImageOptions, how: Reading, test_path: Path | None = None
+) -> Raw:
     """Return all images of a folder of class folders, by class and name.
+
+    Args:
+        path: The folder.
+        options: How images are decoded.
+        how: Where arrays larger than memory go.
+        test_path: A second such folder, of the same classes, that is the test part.
 
     Raises:
         DataError: Naming the file that is no intact image, or the class that has none.
@@ -52,13 +60,56 @@ def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
     import numpy as np
 
     labels, files = class_files(path)
+    part = None
+    if test_path is not None:
+        codes_N = np.zeros(len(files), dtype=np.int32)
+        files += _of_classes(test_path, labels, path)
+        part_N = np.concatenate([codes_N, np.ones(len(files) - len(codes_N), dtype=np.int32)])
+        part = Texts(part_N, ("train", "test"))
+    found = _decoded(path, [(labels[label], file) for label, file in files], options, how)
+    return replace(
+        found,
+        target=Texts(np.array([label for label, _ in files], dtype=np.int32), labels),
+        target_names=("class",),
+        origin=str(path) if test_path is None else f"{path} and {test_path}",
+        part=part,
+    )
+
+
+def read_unlabelled(path: Path, options: ImageOptions, how: Reading) -> Raw:
+    """Return an image, or all images of a folder and the folders in it, without a target.
+
+    Raises:
+        DataError: Naming the file that is no intact image.
+        InputMissing: If there is nothing.
+        Unavailable: If Pillow is not installed.
+    """
+    files = [(file.parent.name, file) for file in unlabelled_files(path)]
+    return _decoded(path, files, options, how)
+
+
+def _of_classes(path: Path, labels: tuple[str, ...], first: Path) -> list[tuple[int, Path]]:
+    """Return the files of a folder of class folders with the number of their class."""
+    own, files = class_files(path)
+    strange = next((label for label in own if label not in labels), None)
+    if strange is not None:
+        raise DataError(f"{path / strange}: {first} has no such class folder")
+    return [(labels.index(own[label]), file) for label, file in files]
+
+
+def _decoded(
+    path: Path, files: list[tuple[str, Path]], options: ImageOptions, how: Reading
+) -> Raw:
+    """Return images as one array, without a target; files stand behind their folder's name."""
+    import numpy as np
+
     sha = hashlib.sha256(repr(options).encode())
     height, width = options.size or _decode(files[0][1], options, sha.copy()).shape[1:]
     shape = (len(files), 1 if options.grayscale else 3, height, width)
 
     def pieces() -> Iterator[NDArray[np.uint8]]:
-        for label, file in files:
-            sha.update(f"{labels[label]}/{file.name}".encode())
+        for folder, file in files:
+            sha.update(f"{folder}/{file.name}".encode())
             image = _decode(file, options, sha)
             if image.shape[1:] != (height, width):
                 raise DataError(
@@ -72,17 +123,17 @@ def read_folder(path: Path, options: ImageOptions, how: Reading) -> Raw:
         for row, image in enumerate(pieces()):
             array[row] = image
     else:
-        name = hashlib.sha256(f"{path.resolve()}{options}".encode()).hexdigest()[:32]
-        kept = how.spill / f"images-{name}.npy"
+        name = hashlib.sha256(f"{path.resolve()}{len(files)}{options}".encode()).hexdigest()
+        kept = how.spill / f"images-{name[:32]}.npy"
         write_array(kept, shape, "|u1", pieces())
         array = open_array(kept)
-    code_N = np.array([label for label, _ in files], dtype=np.int32)
     return Raw(
-        target=Texts(code_N, labels),
-        target_names=("class",),
+        target=None,
+        target_names=(),
         fingerprint=sha.hexdigest(),
         origin=str(path),
         array=array,
+        names={"file": [str(file) for _, file in files]},
     )
 
 

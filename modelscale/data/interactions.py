@@ -161,7 +161,8 @@ def with_features(raw: Raw, key: str, path: Path, roles: dict[str, str]) -> Raw:
         else:
             columns[name] = np.where(row_N < 0, np.nan, np.asarray(cells)[row_N])
     both = hashlib.sha256((raw.fingerprint + table.fingerprint).encode()).hexdigest()
-    return replace(raw, columns=columns, fingerprint=both)
+    skipped = raw.skipped | table.skipped
+    return replace(raw, columns=columns, fingerprint=both, skipped=skipped)
 
 
 def _rows(raw: Raw, rows: NDArray[np.int64]) -> Raw:

@@ -103,7 +103,10 @@ class JsonlFile:
             return cell.strip()
         if cell is None or isinstance(cell, int | float):
             return cell
-        raise DataError(f"{place}, column '{name}': {shown(cell)} is neither a number nor text")
+        raise DataError(
+            f"{place}, column '{name}': {shown(cell)} is neither a number nor text; to leave "
+            f"it out say data.columns: {{{name}: ignore}}"
+        )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

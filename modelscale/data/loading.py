@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING
 from modelscale.data.pairs import check_pairs, target_as_text
 from modelscale.data.prepared import Prepared
 from modelscale.data.reading import Reading
+from modelscale.data.repeats import repeats_warning
 from modelscale.data.roles import is_long
 from modelscale.data.series_parts import apart, check_series
-from modelscale.data.targets import class_codes, class_labels, infer_task, with_anomalies
+from modelscale.data.targets import (
+    RARE,
+    class_codes,
+    class_labels,
+    infer_task,
+    with_anomalies,
+    with_positive,
+)
 from modelscale.errors import DataError, SpecError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from modelscale.data.adopting import Adoption
@@ -90,6 +100,10 @@ def load(section: DataSection, task: StatedTask | None = None) -> LoadedData:
     if task != "pretraining":
         _check_target(raw)
     task = task or infer_task(raw)
+    if section.positive is not None:
+        if task != "classification":
+            raise SpecError(f"data.positive: goes with classification, not {task}")
+        raw = with_positive(raw, section.positive)
     _check_section(section, raw, task)
     _check_task(section, raw, task)
     folds = section.split.divide(raw, task)
@@ -312,10 +326,17 @@ def _warnings(
     found: list[str] = []
     if raw.array is None and raw.series is None:
         found += column_roles(raw, folds[0].train.numpy(), section.roles()).warnings
+        if raw.columns and task in ("classification", "regression"):
+            found += filter(None, [repeats_warning(raw, folds[0])])
     if task == "classification":
         labels, code_N = class_labels(raw), class_codes(raw)
         if len(labels) < 2:
             raise DataError(f"{raw.origin}: the target has one class only ({labels[0]!r})")
+        if len(labels) == 2 and not raw.classes and (code_N == 0).mean() < RARE:
+            found.append(
+                f"class {labels[0]!r} is rare, and metrics of one class are about "
+                f"{labels[1]!r}; if it is to be found, say data.positive: {labels[0]}"
+            )
         for number, fold in enumerate(folds):
             seen = np.bincount(code_N[fold.train.numpy()], minlength=len(labels))
             place = f"fold {number}: " if len(folds) > 1 else ""
@@ -323,4 +344,21 @@ def _warnings(
                 f"{place}class {labels[code]!r} has no training rows"
                 for code in np.flatnonzero(seen == 0)
             ]
+        if len(folds) == 1:
+            found += _unmeasured(folds[0], labels, code_N)
     return tuple(found)
+
+
+def _unmeasured(fold: Fold, labels: tuple[str, ...], code_N: NDArray[np.int64]) -> list[str]:
+    """Return a warning for each class that a part lacks which has rows of others."""
+    import numpy as np
+
+    found = []
+    for part in ("validation", "test"):
+        rows = getattr(fold, part).numpy()
+        seen = np.bincount(code_N[rows], minlength=len(labels))
+        lacking = [labels[code] for code in np.flatnonzero(seen == 0)] if len(rows) else []
+        if lacking:
+            some = ", ".join(map(repr, lacking[:5])) + (", …" if len(lacking) > 5 else "")
+            found.append(f"class {some} has no {part} rows, so nothing is known of it there")
+    return found

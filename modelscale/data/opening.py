@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelscale.data import images, text_files
 from modelscale.data.reading import Reading
 from modelscale.data.sources.base import SourceSpec
+from modelscale.data.sources.csv import CsvSource
+from modelscale.data.sources.image_folder import ImageFolderSource
+from modelscale.data.sources.text_folder import TextFolderSource
 from modelscale.errors import DataError, InputMissing, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,11 +32,12 @@ KINDS = {
 """Sources of files, by the ends of their names."""
 
 
-def source_of(path: Path, **options: Any) -> SourceSpec:
+def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> SourceSpec:
     """Return the source that reads a file or folder, by its name.
 
     Args:
         path: A table, an array, or a folder of class folders of images.
+        like: A source whose kind reads files that are not named like data, such as `u.data`.
         options: Fields of the source.
 
     Raises:
@@ -41,17 +46,27 @@ def source_of(path: Path, **options: Any) -> SourceSpec:
     """
     if not path.exists():
         raise InputMissing(f"{path}: No such file or directory")
-    kind = _folder_kind(path) if path.is_dir() else KINDS.get(path.suffix.lower())
+    kind = _folder_kind(path, like) if path.is_dir() else KINDS.get(path.suffix.lower())
+    if path.suffix.lower() in images.FORMATS:
+        kind = "image_folder"
+    if kind is None and like is not None and like.own_kind() in KINDS.values():
+        kind = like.own_kind()
     if kind is None:
-        raise UsageError(f"{path}: is not named like data ({', '.join(KINDS)}, or a folder)")
+        raise UsageError(
+            f"{path}: is not named like data ({', '.join(KINDS)}, or a folder); a spec can "
+            f"say what it is: data.source: {{kind: csv, path: {path}, …}}"
+        )
     if path.suffix.lower() == ".tsv":
         options = {"delimiter": "\t"} | options
     return SourceSpec.model_validate({"kind": kind, "path": path} | options)
 
 
-def _folder_kind(path: Path) -> str:
-    """Return what a folder of class folders holds, by the first file."""
-    first = next((f for f in sorted(path.glob("*/*")) if not f.name.startswith(".")), None)
+def _folder_kind(path: Path, like: SourceSpec | None) -> str:
+    """Return what a folder holds: what the model was trained on, else by the first file."""
+    if like is not None and like.own_kind() in ("image_folder", "text_folder"):
+        return like.own_kind()
+    inside = (file for pattern in ("*/*", "*") for file in sorted(path.glob(pattern)))
+    first = next((file for file in inside if file.is_file() and file.name[0] != "."), None)
     return "text_folder" if first and first.suffix.lower() == ".txt" else "image_folder"
 
 
@@ -83,32 +98,57 @@ def read_new(
         from modelscale.data.opening_sounds import read_new_sounds
 
         return read_new_sounds(path, preprocessing, like, with_target=with_target, spill=spill)
-    source = source_of(path)
+    source = source_of(path, like)
+    changes = _changes(source, preprocessing, like, with_target=with_target)
+    roles = {column.name: "numeric" for column in preprocessing.numeric}
+    roles |= {column.name: "category" for column in preprocessing.categories}
+    roles |= dict.fromkeys(preprocessing.texts, "text")
+    if with_target and preprocessing.written is not None:
+        roles |= dict.fromkeys(preprocessing.target_names, "text")
+    reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
+    source = source.model_copy(update=changes)
+    if isinstance(source, ImageFolderSource) and not with_target:
+        return images.read_unlabelled(path, source.options(), reading)
+    if isinstance(source, TextFolderSource) and not with_target:
+        return text_files.read_unlabelled(path, reading)
+    raw = source.read(reading)
+    if reading.only and roles and not raw.columns and raw.array is None:
+        first = next(iter(roles))
+        raise DataError(f"{path}: no column '{first}'{did_you_mean(first, raw.skipped)}")
+    return raw
+
+
+def _changes(
+    source: SourceSpec,
+    preprocessing: Preprocessing,
+    like: SourceSpec | None,
+    *,
+    with_target: bool,
+) -> dict[str, Any]:
+    """Return the fields of a source that follow from what the model was trained on."""
     changes: dict[str, Any] = {}
     if like is not None and type(like) is type(source):
         special = {"path", "target", "targets", "group", "time", "part", "test_path"}
         changes = {name: value for name, value in like if name not in special}
     if "target" in type(source).model_fields and with_target:
         changes["target"] = preprocessing.target_names
-    to_write = with_target and preprocessing.written is not None
-    if source.own_kind() == "image_folder":
+    elif isinstance(source, CsvSource) and changes.get("names"):
+        changes["names"] = _names_there(source.model_copy(update=changes), preprocessing)
+    if isinstance(source, ImageFolderSource):
         channels, height, width = preprocessing.shape
         changes |= {"size": (height, width), "grayscale": channels == 1}
     if source.own_kind() == "text_file" and preprocessing.symbols is not None:
         unit, lowercase = preprocessing.symbols.unit, preprocessing.symbols.lowercase
         length = preprocessing.shape[0] - 1
         changes |= {"unit": unit, "lowercase": lowercase, "length": length, "stride": None}
-    roles = {column.name: "numeric" for column in preprocessing.numeric}
-    roles |= {column.name: "category" for column in preprocessing.categories}
-    roles |= dict.fromkeys(preprocessing.texts, "text")
-    if to_write:
-        roles |= dict.fromkeys(preprocessing.target_names, "text")
-    reading = Reading(roles=roles, only=preprocessing.form == "table", spill=spill)
-    raw = source.model_copy(update=changes).read(reading)
-    if reading.only and roles and not raw.columns and raw.array is None:
-        first = next(iter(roles))
-        raise DataError(f"{path}: no column '{first}'{did_you_mean(first, raw.skipped)}")
-    return raw
+    return changes
+
+
+def _names_there(source: CsvSource, preprocessing: Preprocessing) -> tuple[str, ...]:
+    """Return the names of a file without a header, with or without the target's column."""
+    left = tuple(name for name in source.names if name not in preprocessing.target_names)
+    nameless = source.model_copy(update={"names": ()})
+    return left if len(nameless.file().names()) == len(left) else source.names
 
 
 def _new_series(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,33 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Names(Sequence[str]):
+    """Names of examples that are made when they are asked for.
+
+    Attributes:
+        size: How many there are.
+        name: Makes the name of an example from its number.
+    """
+
+    size: int
+    name: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.name(number) for number in range(*row.indices(self.size))]
+        return self.name(row)
+
+
+@dataclass(frozen=True)
 class Raw:
     """All examples of a source.
 
@@ -47,6 +74,7 @@ class Raw:
         target_names: Names of the target columns.
         groups: (N,) of values whose rows must stay together, for `split: group`.
         times: (N,) float64 that orders rows, for `split: time`.
+        dated: Whether `times` are seconds since 1970 of dates.
         part: Text "train", "validation" or "test" of each row, for `split: column`.
         fingerprint: sha256 of the content that was read.
         origin: For people: file or data set, version, licence.
@@ -60,6 +88,8 @@ class Raw:
             1, NaN behind the end of each.
         skipped: Columns that were not read, and why.
         first_row: The number that people give the first example: 2 below a header.
+        names: What people know the examples by, one for each, such as their file, or unit and
+            time; empty for rows of a table, which have their numbers.
     """
 
     target: NDArray[np.float64] | Texts | None
@@ -73,12 +103,14 @@ class Raw:
     groups: NDArray[np.generic] | None = None
     group_names: tuple[str, ...] = ()
     times: NDArray[np.float64] | None = None
+    dated: bool = False
     part: Texts | None = None
     vocabulary: int | None = None
     symbols: Vocabulary | None = None
     rate: int | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     first_row: int = 1
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         if self.array is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -13,6 +13,8 @@ from modelscale.errors import DataError, InputMissing
 
 MAX_CELL_CHARS = 1 << 20
 DEFAULT_MISSING = ("", "NA", "NaN", "nan", "null", "?")
+
+DELIMITERS = (";", "\t", "|", "::", ",")
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,9 @@ def shown(text: object) -> str:
     """Return a cell for a message: quoted, one line, not too long."""
     quoted = repr(text)
     return quoted if len(quoted) <= 42 else quoted[:38] + "…" + quoted[0]
+
+
+def delimiter_hint(cells: Sequence[str]) -> str:
+    """Return what to say where a row is one cell with another delimiter in it; or nothing."""
+    found = next((mark for mark in DELIMITERS if len(cells) == 1 and mark in cells[0]), None)
+    return f"; is it delimiter: {shown(found)}?" if found else ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelscale.data.cells import foreign_number
 from modelscale.data.documents import Documents
 from modelscale.data.raw import Texts
+from modelscale.data.reading import shown
 from modelscale.errors import SpecError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from modelscale.data.raw import Raw
 
 MAX_INFERRED_CATEGORIES = 1000
+_KEY = re.compile(r"(?:^|[_\W])(?:id|ID|Id|key|uuid)$|[a-z]I[dD]$")
+_FEW_KEYS = 20
+_LOOKED_AT = 200
+_BLANKS_OF_A_SENTENCE = 3
 DIFFERENT = "its text is different in most rows"
 
 
@@ -76,7 +83,10 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         raise SpecError(
             f"data.columns: no column is left to learn from ({reasons or 'none'}){hint}"
         )
-    warnings = [f"column '{name}' is ignored: {reason}" for name, reason in unasked.items()]
+    warnings = [
+        f"column '{name}' is ignored: {reason}{_text_hint(raw, name)}"
+        for name, reason in unasked.items()
+    ]
     warnings += [
         f"column '{name}' just numbers the rows; leave it out with "
         f"data.columns: {{{name}: ignore}}"
@@ -89,7 +99,48 @@ def column_roles(raw: Raw, train: NDArray[np.int64], declared: Mapping[str, str]
         for name in found["numeric"]
         if _is_blurred(raw.columns[name], train)
     ]
+    warnings += _foreign_numbers(raw, declared)
+    warnings += [
+        f"column '{name}' is named like a key, and rows share its values; if rows of one value "
+        f"belong together say data.source.group: {name} and split: group, else ignore it or "
+        "declare it a category"
+        for name, cells in raw.columns.items()
+        if name not in declared and _KEY.search(name) and _is_shared(cells)
+    ]
     return Roles(tuple(found["numeric"]), tuple(found["category"]), ignored, tuple(warnings))
+
+
+def _text_hint(raw: Raw, name: str) -> str:
+    """Return what to say of an ignored column whose cells are sentences."""
+    cells = raw.columns.get(name)
+    some = list(cells.words[:_LOOKED_AT]) if isinstance(cells, Texts) else []
+    sentences = sum(word.count(" ") >= _BLANKS_OF_A_SENTENCE for word in some)
+    return (
+        f"; to read it say data.columns: {{{name}: text}}" if 2 * sentences > len(some) else ""
+    )
+
+
+def _is_shared(cells: NDArray[np.float64] | Texts) -> bool:
+    """Return whether many values are there, and most of them in several rows."""
+    import numpy as np
+
+    value_N = np.asarray(cells.codes_N if isinstance(cells, Texts) else cells)
+    different = len(np.unique(value_N))
+    return _FEW_KEYS < different <= len(value_N) / 1.5
+
+
+def _foreign_numbers(raw: Raw, declared: Mapping[str, str]) -> list[str]:
+    """Return a warning for each column of numbers that are text as they are written."""
+    found = []
+    for name, cells in raw.columns.items():
+        if name not in declared and isinstance(cells, Texts):
+            word = foreign_number(cells.words[:_LOOKED_AT])
+            if word is not None:
+                found.append(
+                    f"column '{name}' is text, as {shown(word)} is no number here; say how "
+                    "numbers are written with data.source.decimal and thousands"
+                )
+    return found
 
 
 def is_long(cells: NDArray[np.float64] | Texts) -> bool:

@@ -29,6 +29,10 @@ class DataSection(Spec):
     columns: dict[str, ColumnRole] = Field(default_factory=dict)
     """Roles of table columns where the inferred ones are wrong."""
 
+    positive: str | None = None
+    """Of two classes the one that is to be found, such as fraud: it becomes the second class,
+    which precision, recall, thresholds and costs are about. By default the last by name."""
+
     interactions: InteractionsSection | None = None
     """Which columns are users and items, for recommenders."""
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from modelscale.data.cells import Marks
 from modelscale.data.raw import Texts
 from modelscale.data.reading import shown
 from modelscale.data.tables import TableColumns, read_table
@@ -38,6 +39,7 @@ class Steps:
         units: Names.
         fingerprint: sha256 of what was read.
         skipped: Columns that were not read, and why.
+        dated: Whether times are seconds since 1970 of dates.
     """
 
     columns: dict[str, NDArray[np.float64]]
@@ -47,6 +49,7 @@ class Steps:
     units: tuple[str, ...]
     fingerprint: str
     skipped: dict[str, str]
+    dated: bool = False
 
 
 def read_steps(source: SeriesSource, path: Path, how: Reading) -> Steps:
@@ -87,6 +90,7 @@ def _stacked(found: list[Steps]) -> Steps:
         units,
         sha.hexdigest(),
         first.skipped,
+        first.dated,
     )
 
 
@@ -123,7 +127,14 @@ def _read_file(source: SeriesSource, path: Path, how: Reading, name: str) -> Ste
 
     file = _file(source, path)
     target = () if source.target is None else (source.target,)
-    special = TableColumns(target, source.unit, source.time, None, frozenset(source.missing))
+    special = TableColumns(
+        target,
+        source.unit,
+        source.time,
+        missing=frozenset(source.missing),
+        time_format=source.time_format,
+        marks=Marks(source.decimal),
+    )
     if source.next and how.only:
         how = replace(how, roles={**dict.fromkeys(source.next, "numeric"), **how.roles})
     raw = read_table(file, special, how)
@@ -149,7 +160,7 @@ def _read_file(source: SeriesSource, path: Path, how: Reading, name: str) -> Ste
     if source.fill == "previous":
         columns = {name: _filled(cells, unit_L) for name, cells in columns.items()}
     found = _ordered(path, source.target, raw.target, order_L, file.first_row)
-    return Steps(columns, found, time_L, unit_L, units, raw.fingerprint, raw.skipped)
+    return Steps(columns, found, time_L, unit_L, units, raw.fingerprint, raw.skipped, raw.dated)
 
 
 def _columns(
@@ -189,7 +200,7 @@ def _ordered(
 
 
 def _file(source: SeriesSource, path: Path) -> TableFile:
-    from modelscale.data.csv_file import CsvFile
+    from modelscale.data.csv_file import CsvFile, CsvForm
     from modelscale.data.parquet_file import ParquetTable
     from modelscale.data.plain_file import PlainFile
 
@@ -200,7 +211,7 @@ def _file(source: SeriesSource, path: Path) -> TableFile:
         return ParquetTable(path)
     if kind == "txt":
         return PlainFile(path, source.names)
-    return CsvFile(path, "\t" if path.suffix.lower() == ".tsv" else source.delimiter)
+    return CsvFile(path, CsvForm("\t" if path.suffix.lower() == ".tsv" else source.delimiter))
 
 
 def _numbers(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelscale.data.raw import Raw, Texts
+from modelscale.data.raw import Names, Raw, Texts
 from modelscale.data.reading import Reading, shown
 from modelscale.data.series_steps import Steps, one_target, read_steps
 from modelscale.data.series_windows import cut, last_of_units
 from modelscale.data.tables import TableColumns, read_table
+from modelscale.data.targets import as_text
 from modelscale.data.windows import Windows
 from modelscale.errors import DataError
 
@@ -84,8 +86,25 @@ def _windows(
         groups=windows.unit_N,
         group_names=steps.units,
         times=steps.time_L[windows.ends()],
+        dated=steps.dated,
+        names=_names(windows, dated=steps.dated),
         skipped=steps.skipped,
     )
+
+
+def _names(windows: Windows, *, dated: bool) -> dict[str, Names]:
+    """Return the unit of each window, and the time of its last step."""
+    time_N = windows.time_L[windows.ends()]
+
+    def unit(row: int) -> str:
+        return windows.units[int(windows.unit_N[row])]
+
+    def time(row: int) -> str:
+        if dated:
+            return datetime.fromtimestamp(time_N[row], UTC).replace(tzinfo=None).isoformat(" ")
+        return as_text(float(time_N[row]))
+
+    return {"unit": Names(len(windows), unit), "time": Names(len(windows), time)}
 
 
 def _target(
@@ -145,9 +164,11 @@ def _some(raw: Raw, rows: NDArray[np.int64]) -> Raw:
         target = target[rows]
     assert raw.groups is not None
     assert raw.times is not None
+    windows = raw.series.rows(rows)
     return replace(
         raw,
-        series=raw.series.rows(rows),
+        series=windows,
+        names=_names(windows, dated=raw.dated),
         target=target,
         groups=raw.groups[rows],
         times=raw.times[rows],
@@ -184,6 +205,7 @@ def _joined(train: Raw, test: Raw) -> Raw:
         train,
         target=target,
         series=windows,
+        names=_names(windows, dated=train.dated),
         groups=windows.unit_N,
         group_names=windows.units,
         times=windows.time_L[windows.ends()],

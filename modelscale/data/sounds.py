@@ -69,6 +69,7 @@ def read_folder(path: Path, options: SoundOptions, how: Reading) -> Raw:
         origin=str(path),
         array=found.array_NS,
         rate=found.rate,
+        names={"file": [str(file) for _, file in files]},
     )
 
 
@@ -104,6 +105,7 @@ def read_named(
         rate=found.rate,
         groups=None if roles.group is None else _texts(columns[roles.group]).codes_N,
         part=part,
+        names={"file": found.names},
     )
 
 
@@ -148,6 +150,7 @@ def read_table_of(path: Path, roles: TableRoles, options: SoundOptions, how: Rea
         array=found.array_NS,
         rate=found.rate,
         fingerprint=_digest(table.fingerprint, found.digest),
+        names={"file": files},
     )
 
 

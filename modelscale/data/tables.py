@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from modelscale.data.cells import NUMBER, TEXT, TOO_LARGE, Cell, as_words, parse
+from modelscale.data.cells import NUMBER, POINT, TEXT, TOO_LARGE, Cell, Marks, as_words, parse
 from modelscale.data.column_store import ColumnStore
 from modelscale.data.documents import DocumentWriter
 from modelscale.data.raw import Raw, Texts
-from modelscale.data.reading import Reading, same_content, shown
+from modelscale.data.reading import Reading, delimiter_hint, same_content, shown
 from modelscale.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -57,13 +57,25 @@ class TableFile(Protocol):
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which columns of a table are no inputs, and which cells count as missing."""
+    """Which columns of a table are no inputs, and how cells are written.
+
+    Attributes:
+        target: Columns to learn.
+        group: Column whose equal values stay together.
+        time: Column that orders the rows.
+        part: Column that says the part.
+        missing: Texts of a missing cell.
+        time_format: How dates are written, for `strptime`; None for ISO 8601.
+        marks: How numbers are written.
+    """
 
     target: tuple[str, ...] = ()
     group: str | None = None
     time: str | None = None
     part: str | None = None
     missing: frozenset[str] = frozenset()
+    time_format: str | None = None
+    marks: Marks = POINT
 
     def special(self) -> set[str]:
         """Return the names of these columns."""
@@ -114,7 +126,7 @@ def read_table(file: TableFile, columns: TableColumns, how: Reading) -> Raw:
         InputMissing: If the file is not there.
     """
     kept, skipped = _columns_to_read(file, columns, how)
-    scans, rows = _scan(file, kept, columns.missing, how.chunk_rows)
+    scans, rows = _scan(file, kept, columns, how.chunk_rows)
     digest = file.digest()
     if rows == 0:
         raise DataError(f"{file.path}: has no rows")
@@ -148,7 +160,8 @@ def _columns_to_read(
     special = [name for name in named if name is not None]
     for name in special:
         if name not in names:
-            raise DataError(f"{file.path}: no column '{name}'{did_you_mean(name, names)}")
+            hint = delimiter_hint(names) or _header_hint(names) or did_you_mean(name, names)
+            raise DataError(f"{file.path}: no column '{name}'{hint}")
     if len(set(special)) < len(special):
         raise DataError(f"{file.path}: a column is named for two things: {', '.join(special)}")
     skipped = {
@@ -160,8 +173,14 @@ def _columns_to_read(
     return [name for name in names if name not in skipped], skipped
 
 
+def _header_hint(names: Sequence[str]) -> str:
+    """Return what to say where numbers stand in the place of column names."""
+    numbers = all(POINT.plain(name) for name in names)
+    return "; has the file a header? Say header: false if not" if numbers else ""
+
+
 def _scan(
-    file: TableFile, kept: list[str], missing: frozenset[str], chunk_rows: int
+    file: TableFile, kept: list[str], columns: TableColumns, chunk_rows: int
 ) -> tuple[dict[str, _Scan], int]:
     import numpy as np
 
@@ -169,7 +188,7 @@ def _scan(
     rows = 0
     for chunk in file.chunks(chunk_rows):
         for name, scan in scans.items():
-            kind_N = parse(chunk[name], missing).kind_N
+            kind_N = parse(chunk[name], columns.missing, columns.marks).kind_N
             counts = np.bincount(kind_N, minlength=4)
             scan.numbers += int(counts[NUMBER] + counts[TOO_LARGE])
             scan.texts += int(counts[TEXT])
@@ -197,7 +216,7 @@ def _is_numeric(
     """
     if role in ("category", "text") or name in (columns.group, columns.part):
         return False
-    if name == columns.time and scan.texts:
+    if name == columns.time and (scan.texts or columns.time_format):
         return False  # dates, which `_times` reads
     if role != "numeric" and scan.texts > 0 and scan.texts >= scan.numbers:
         return False
@@ -242,7 +261,8 @@ def _convert(
         if start + size > rows:
             break  # it grew since the first pass; the digests will differ
         for place, name in enumerate(numeric):
-            store.put_numbers(place, start, parse(chunk[name], columns.missing).value_N)
+            parsed = parse(chunk[name], columns.missing, columns.marks)
+            store.put_numbers(place, start, parsed.value_N)
         for place, name in enumerate(text):
             code_N = words[name].encode(as_words(chunk[name], columns.missing))
             store.put_codes(place, start, code_N)
@@ -292,7 +312,10 @@ def _raw(
         columns={name: cells for name, cells in found.items() if name not in special},
         groups=groups,
         group_names=names,
-        times=None if columns.time is None else _times(file, columns.time, found),
+        times=None
+        if columns.time is None
+        else _times(file, columns.time, columns.time_format, found),
+        dated=columns.time is not None and isinstance(found[columns.time], Texts),
         part=part,
         skipped=skipped,
         first_row=file.first_row,
@@ -328,9 +351,12 @@ def _refuse_missing(file: TableFile, name: str, missing_N: NDArray[np.bool_]) ->
 
 
 def _times(
-    file: TableFile, name: str, found: Mapping[str, NDArray[np.float64] | Texts]
+    file: TableFile,
+    name: str,
+    form: str | None,
+    found: Mapping[str, NDArray[np.float64] | Texts],
 ) -> NDArray[np.float64]:
-    """Return times as numbers: as they are, or seconds since 1970 of ISO 8601 dates (UTC)."""
+    """Return times as numbers: as they are, or seconds since 1970 of dates (UTC)."""
     import numpy as np
 
     cells = found[name]
@@ -341,12 +367,17 @@ def _times(
     seconds = np.empty(len(cells.words))
     for code, word in enumerate(cells.words):
         try:
-            moment = datetime.fromisoformat(word)
+            moment = datetime.strptime(word, form) if form else datetime.fromisoformat(word)
         except ValueError:
             row = file.first_row + int(np.argmax(cells.codes_N == code))
+            wanted = (
+                f"is not written as time_format {shown(form)} says"
+                if form
+                else "is neither a number nor a date such as 2026-01-31 or "
+                "2026-01-31T12:00:00; say how dates are written, as time_format: '%d.%m.%Y'"
+            )
             raise DataError(
-                f"{file.path}: row {row}, column '{name}': {shown(word)} is neither a number "
-                "nor a date such as 2026-01-31 or 2026-01-31T12:00:00"
+                f"{file.path}: row {row}, column '{name}': {shown(word)} {wanted}"
             ) from None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds[code] = aware.timestamp()

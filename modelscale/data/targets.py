@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_INTEGER_CLASSES = 20
 ANOMALIES = ("0", "1")
+RARE = 0.05
+"""Share of the rows below which one of two classes is measured as a rare one by default."""
 
 
 def infer_task(raw: Raw) -> Task:
@@ -73,6 +75,22 @@ def with_anomalies(raw: Raw) -> Raw:
         f"{raw.origin}: target '{raw.target_names[0]}': for task: anomaly it must be 1 where "
         f"an example is to be found and 0 elsewhere, got {shown(odd)}"
     )
+
+
+def with_positive(raw: Raw, positive: str) -> Raw:
+    """Return raw data whose second class is the given one.
+
+    Raises:
+        DataError: If there are not two classes, or it is none of them.
+    """
+    found = class_labels(raw)
+    if positive not in found or len(found) != 2:
+        known = ", ".join(map(shown, found[:10])) + (", …" if len(found) > 10 else "")
+        raise DataError(
+            f"{raw.origin}: target '{raw.target_names[0]}': data.positive needs two classes "
+            f"and names one of them, got {shown(positive)} of {known}"
+        )
+    return replace(raw, classes=(*(label for label in found if label != positive), positive))
 
 
 def as_text(value: float) -> str:

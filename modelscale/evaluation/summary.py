@@ -92,8 +92,8 @@ class Evaluation:
         confusion: Examples of class i predicted as class j, at [i][j]; empty for regression,
             and where a prediction is not a number.
         calibration: Bins of equal width; empty for regression.
-        residuals: One entry a target value; empty for classification. For language models,
-            the model's nats minus those of the plainest model.
+        residuals: One entry a target value; empty for classification and rankings. For language
+            models, the model's nats minus those of the plainest model.
     """
 
     count: int
@@ -137,12 +137,13 @@ def evaluate(
         task: What was learnt.
     """
     texts = task in {"transcription", "translation"}
+    plain = texts or task == "ranking"  # a place in a list minus 1 is no error to tell
     assert texts or predictions.shape[1] == len(labels)
     found = bootstrap_all(
         metrics, predictions, targets, section.resamples, section.confidence, section.seed
     )
     named = {metric.label(): interval for metric, interval in zip(metrics, found, strict=True)}
-    if texts:
+    if plain:
         return Evaluation(len(targets), named)
     if task != "classification":
         return Evaluation(

@@ -59,7 +59,7 @@ def _entry(head: str, value: Any, place: Place, comments: Mapping[str, str]) -> 
             yield from _item(item, (*place, index), comments)
     else:
         comment = comments.get(dotted(place))
-        line = f"{head} {_flow(value)}"
+        line = f"{head} {flow(value)}"
         yield f"{line:{_COMMENT_COLUMN}}  # {comment}\n" if comment else f"{line}\n"
 
 
@@ -67,17 +67,18 @@ def _item(item: Any, place: Place, comments: Mapping[str, str]) -> Iterator[str]
     """Yield an item of a block list: its first line begins with `- `."""
     indent = "  " * (len(place) - 1)
     if not isinstance(item, dict) or not item:
-        yield f"{indent}- {_flow(item)}\n"
+        yield f"{indent}- {flow(item)}\n"
         return
     for number, line in enumerate(_section(item, place, comments)):
         yield line if number else f"{indent}- {line.removeprefix(indent + '  ')}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """Return plain data as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{quoted(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{quoted(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
         return quoted(value)
     text = json.dumps(value, allow_nan=False)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from modelscale.errors import did_you_mean
 from modelscale.spec.base import Spec
-from modelscale.spec.paths import annotation_at, child, spec_class
+from modelscale.spec.paths import annotation_at, child, fixed_items, spec_class
 from modelscale.spec.places import Fault, Place, Tree
 
 Complaint = dict[str, Any]
@@ -87,7 +87,7 @@ def _fault(place: Place, told: list[Complaint], tree: Tree, model: type[Spec]) -
         return Fault(tree.origin((*place, "kind")), place, _text(first))
     if kind == "clash":
         return Fault(tree.origin(place, of_key=True), place, _clash(place, first, tree))
-    return Fault(tree.origin(place), place, _message(place, told, tree))
+    return Fault(tree.origin(place), place, _message(place, told, tree, model))
 
 
 def _clash(place: Place, complaint: Complaint, tree: Tree) -> str:
@@ -99,7 +99,7 @@ def _clash(place: Place, complaint: Complaint, tree: Tree) -> str:
     return _text(complaint) + (f" ({', '.join(seen)})" if seen else "")
 
 
-def _message(place: Place, told: list[Complaint], tree: Tree) -> str:
+def _message(place: Place, told: list[Complaint], tree: Tree, model: type[Spec]) -> str:
     spoken = [c for c in told if c["type"] in _TOLD or not _expected(c)]
     if spoken:
         return "; ".join(dict.fromkeys(_text(c) for c in spoken))
@@ -110,7 +110,7 @@ def _message(place: Place, told: list[Complaint], tree: Tree) -> str:
         return f"unknown value {value!r}{did_you_mean(value, _choices(told[0]))}"
     verb = "must be" if all(c["type"] in _BOUNDS for c in told) else "expected"
     got = _shown(place, value, tree)
-    return f"{verb} {_either(told)}, got {got}{_remedy(told, value, place, tree)}"
+    return f"{verb} {_either(told)}, got {got}{_remedy(told, value, place, tree, model)}"
 
 
 def _either(told: list[Complaint]) -> str:
@@ -164,7 +164,9 @@ def _shown(place: Place, value: Any, tree: Tree) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _remedy(told: list[Complaint], value: Any, place: Place, tree: Tree) -> str:
+def _remedy(
+    told: list[Complaint], value: Any, place: Place, tree: Tree, model: type[Spec]
+) -> str:
     """Return "; do this" where the likely mistake is known."""
     kinds = {complaint["type"] for complaint in told}
     remedies: list[tuple[bool, Callable[[], str]]] = [
@@ -188,10 +190,16 @@ def _remedy(told: list[Complaint], value: Any, place: Place, tree: Tree) -> str:
         ),
         (
             bool(kinds & {"tuple_type", "list_type"}) and isinstance(value, (str, int, float)),
-            lambda: f"write [{tree.texts.get(place, value)}]",
+            lambda: f"write [{_repeated(place, value, tree, model)}]",
         ),
     ]
     return next((f"; {words()}" for applies, words in remedies if applies), "")
+
+
+def _repeated(place: Place, value: Any, tree: Tree, model: type[Spec]) -> str:
+    """Return a value as often as the list at its place has items; once where that is open."""
+    items = fixed_items(annotation_at(model, tree.data, place))
+    return ", ".join([str(tree.texts.get(place, value))] * items)
 
 
 _WORDS = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}

@@ -70,6 +70,16 @@ def inner(annotation: Any) -> Any | None:
     return None
 
 
+def fixed_items(annotation: Any) -> int:
+    """Return how many items a container always has; 1 where it may have any number."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple and Ellipsis not in arguments:
+        return len(arguments)
+    if origin in {Union, types.UnionType, Annotated}:
+        return max(map(fixed_items, arguments))
+    return 1
+
+
 def child(data: Any, part: str | int) -> Any:
     """Return a part of plain data, or None where there is none."""
     if isinstance(data, dict):

@@ -52,6 +52,13 @@ class Answers:
         )
 
 
+def ranks_items(view: RunView) -> bool:
+    """Return whether a run's answers are places in lists, whose distance says nothing."""
+    told = view.settings.get
+    learnt = told("task") == "ranking" or told("data.source.target") is None
+    return told("data.interactions.user") is not None and learnt
+
+
 def answers_of(view: RunView) -> Answers | None:
     """Return the answers to the test part, else the validation part; None if there are none.
 

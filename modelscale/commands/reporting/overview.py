@@ -133,7 +133,7 @@ def metrics_section(view: RunView, rows: dict[str, int]) -> Section:
             for label, value in metrics.items()
         ),
         caption="The constant answer is the best one that looks at no input: the class shares "
-        "or the mean of the training part.",
+        "or the mean of the training part, of a ranking the items with most training rows.",
     )
     measured = [member for member in view.members if "metrics" in member]
     confidence = view.settings.get("evaluate.confidence", 0.95)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from modelscale.commands.line_fit import LineFit
-from modelscale.commands.reporting.answers import answers_of, texts_of
+from modelscale.commands.reporting.answers import answers_of, ranks_items, texts_of
 from modelscale.commands.reporting.closed_form import closed_form
 from modelscale.commands.reporting.curves import curves_section
 from modelscale.commands.reporting.ensemble import ensemble_sections
@@ -87,7 +87,10 @@ def _answered(view: RunView) -> list[Section | None]:
     answers = answers_of(view)
     if answers is None:
         return [texts_section(texts_of(view, _MOST_TEXTS))]
-    return [decisions_section(view), errors_section(answers)]
+    return [
+        decisions_section(view),
+        None if ranks_items(view) else errors_section(answers),
+    ]
 
 
 def _searched(

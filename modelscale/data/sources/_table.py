@@ -6,6 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelscale.data.cells import Marks
 from modelscale.data.reading import DEFAULT_MISSING, Reading, file_bytes
 from modelscale.data.sources.base import SourceSpec
 
@@ -27,7 +28,10 @@ class TableSource(SourceSpec):
     """Column whose equal values stay in one part, for `split: group`."""
 
     time: str | None = None
-    """Column of numbers or ISO 8601 dates that orders the rows, for `split: time`."""
+    """Column of numbers or dates that orders the rows, for `split: time`."""
+
+    time_format: str | None = None
+    """How dates are written, as `%d.%m.%Y %H:%M`; None for ISO 8601 and numbers."""
 
     part: str | None = None
     """Column that says train, validation or test, for `split: column`."""
@@ -39,6 +43,10 @@ class TableSource(SourceSpec):
     def file(self) -> TableFile:
         """Return the file's reader."""
 
+    def marks(self) -> Marks:
+        """Return how numbers are written."""
+        return Marks()
+
     def estimated_bytes(self) -> int:
         return 4 * file_bytes(self.path)
 
@@ -46,5 +54,13 @@ class TableSource(SourceSpec):
         from modelscale.data.tables import TableColumns, read_table
 
         names = (self.target,) if isinstance(self.target, str) else self.target or ()
-        columns = TableColumns(names, self.group, self.time, self.part, frozenset(self.missing))
+        columns = TableColumns(
+            names,
+            self.group,
+            self.time,
+            self.part,
+            frozenset(self.missing),
+            self.time_format,
+            self.marks(),
+        )
         return read_table(self.file(), columns, how or Reading())

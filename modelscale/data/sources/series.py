@@ -52,7 +52,10 @@ class SeriesSource(SourceSpec):
     """Column of the unit (engine, machine, patient); None where a file is one unit."""
 
     time: str | None = None
-    """Column of numbers or ISO 8601 dates; None where rows are in order, equally far apart."""
+    """Column of numbers or dates; None where rows are in order, equally far apart."""
+
+    time_format: str | None = None
+    """How dates are written, as `%d.%m.%Y %H:%M`; None for ISO 8601 and numbers."""
 
     target: str | None = None
     """Column to learn, as it stands at a window's last step."""
@@ -93,6 +96,9 @@ class SeriesSource(SourceSpec):
 
     delimiter: str = Field(",", pattern=r'^[^"\r\n]$')
     """Character between two cells of a CSV file."""
+
+    decimal: Literal[".", ","] = "."
+    """What parts the whole from the fraction of a number."""
 
     names: tuple[str, ...] = ()
     """Column names of `.txt` files, which have no header; by default column_1, column_2, …"""

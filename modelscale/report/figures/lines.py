@@ -48,6 +48,8 @@ def draw_curves(block: Curves, width: int) -> Drawn:
             "No value has a place on these axes." if some else "Nothing has been measured yet."
         )
         return Drawn(None, lack, _left_out(block) if some else ())
+    from matplotlib.ticker import MaxNLocator
+
     axes = new_axes(width, 300, block.x_label, block.y_label)
     if block.log_x:
         set_log(axes.xaxis, list(chain.from_iterable(s.x for s in drawn)))
@@ -59,6 +61,9 @@ def draw_curves(block: Curves, width: int) -> Drawn:
     for mark in block.marks:
         _mark(axes, mark, at_bottom=_busy_above(axes, drawn))
     compact(axes.xaxis)
+    if not block.log_x and all(float(x).is_integer() for series in drawn for x in series.x):
+        whole = MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])  # no epoch is 2.5
+        axes.xaxis.set_major_locator(whole)
     legend(axes, width)
     return Drawn(figure_of(axes), _told(block, drawn), _left_out(block))
 
