@@ -151,6 +151,12 @@ class TestFaults:
             (("--methods", "low_rank,int8"), 69, "pip install"),
             (("--methods", "int8"), 78, "goes with at least one that makes points"),
             (("--methods", "low_rank", "--criteria", "random"), 78, "goes with the method"),
+            (
+                ("--sweep", "0.5", "--set", "prune.sweep.sparsities=[0.5]"),
+                78,
+                "goes with the method",
+            ),
+            (("--methods", "sparse", "--set", "prune.sweep.sparsities=[2]"), 78, "sparsities"),
             (("--kind", "structured,int8"), 69, "pip install"),
             (("--set", "prune.retrain={lr: 0.1}"), 78, "goes with rewind: none"),
         ],

@@ -4,8 +4,11 @@ import json
 import sys
 
 import pytest
+import torch
 from command_line import cli
 from pruning_commands import QUICK, model_at, timed_little, with_trained
+
+from modelscale.models.edits.sparse import Sparse
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,6 +38,7 @@ def test_sweep_keeps_every_point_and_picks_by_rule(folder):
     assert (run / "points.csv").read_text().count("\n") == 5
     for point in points:
         found = cli(folder, "evaluate", run / "points" / point["point"], "--json")
+        assert found.code == 0, found.err
         value = found.document["metrics"]["test"]["accuracy"]["value"]
         assert value == pytest.approx(point["test_accuracy"])
     page = folder / "sweep.html"
@@ -59,6 +63,69 @@ def test_sweep_over_methods_has_a_point_of_each_that_can_be_reached(folder):
     assert point["macs"] <= 0.606 * result.document["before"]["macs"]
     model = model_at(folder / result.document["run"] / "points" / "0.6-low_rank")
     assert [edit.own_kind() for edit in model.edits] == ["low_rank"]
+
+
+def test_sweep_over_sparsities_keeps_zeros_in_small_files(folder):
+    section = ("--methods", "sparse", "--set", "prune.sweep.sparsities=[0.5, 0.9]")
+    more = (
+        "--set",
+        "prune.sweep.patterns=[2:4]",
+        "--set",
+        "prune.sweep.within=1",
+        "--name",
+        "zeros",
+    )
+    result = cli(folder, "prune", "digits", *section, *more, *QUICK, "--json")
+    assert result.code == 0, result.err
+    (step,) = result.document["steps"]
+    points = {point["point"]: point for point in step["points"]}
+    assert list(points) == ["sparse-0.5", "sparse-0.9", "sparse-2-of-4"]
+    assert {point["macs"] for point in points.values()} == {result.document["before"]["macs"]}
+    assert points["sparse-0.9"]["picked"]  # of equal MACs, the fewest bytes
+    assert points["sparse-0.9"]["bytes"] < points["sparse-0.5"]["bytes"]
+    run = folder / result.document["run"]
+    for name, share in (("sparse-0.5", 0.5), ("sparse-0.9", 0.9), ("sparse-2-of-4", 0.5)):
+        model = model_at(run / "points" / name)
+        (edit,) = (e for e in model.edits if isinstance(e, Sparse))
+        named = dict(model.network.named_parameters())
+        zeros = torch.cat([named[n].detach().flatten() == 0 for n in edit.tensors])
+        assert float(zeros.float().mean()) == pytest.approx(share, abs=0.002)
+    assert step["sparsity"] == pytest.approx(0.9, abs=0.002)
+    assert cli(folder, "prune", "digits", *section, *more, *QUICK, "--json").document == (
+        result.document
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_eight_bits_that_are_picked_are_a_file_beside_the_float_model(
+    folder, monkeypatch, epochs
+):
+    """Untrained cuts lose everything, so that the whole model with eight bits is picked."""
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    pytest.importorskip("onnxruntime")
+    words = ("--sweep", "0.3", "--methods", "structured,int8", "--name", f"bits-{epochs}")
+    within = 0.05 if epochs == 0 else 1
+    more = ("--set", f"prune.sweep.within={within}", "--set", "prune.allocation=uniform")
+    how = (
+        "--set",
+        f"prune.retrain.epochs={epochs}",
+        "--threads",
+        "1",
+        "--set",
+        "prune.align=1",
+    )
+    result = cli(folder, "prune", "digits", *words, *more, *how, "--json")
+    assert result.code == 0, result.err
+    (step,) = result.document["steps"]
+    (picked,) = (point for point in step["points"] if point["picked"])
+    assert picked["point"] == step["picked"]
+    if epochs == 0:
+        assert picked["point"] == "1-int8"
+        assert result.document["after"]["metrics"] == result.document["before"]["metrics"]
+    small = picked["point"].endswith("int8")
+    assert ("int8" in result.document) == small  # of equal MACs the fewer bytes
+    assert not small or (folder / result.document["int8"]["file"]).is_file()
 
 
 @pytest.mark.slow
