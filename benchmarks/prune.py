@@ -6,19 +6,23 @@
     python benchmarks/prune.py --quick
 
 Each network is trained, cut to a half, a quarter and an eighth of its MACs in several ways, and
-trained again for as many epochs. A cell (one way, size and seed) takes a quarter of a minute to
-some minutes and is kept in `measured/prune` beside this file, so that the same command goes on
-where it stopped; where the code of a way has changed, its cells are to be removed first.
+trained again for as many epochs, so that all ways compare; what the verb's own default, which
+is more epochs, makes of it stands beside them. A cell (one way, size and seed) takes a quarter
+of a minute to some minutes and is kept in `measured/prune` beside this file, so that the same
+command goes on where it stopped. Where the code of a way has changed, its cells are to be
+removed first, and so is FOLDER, whose finished runs are reported again.
 Accuracies need no quiet machine, latencies do: these are measured with `--latency`, of cells
-whose runs are in FOLDER and that were not timed yet, in turns with the dense network.
+that were not timed yet, in turns with the dense network. Networks of the same shapes are cut
+anew for it and not trained.
 `--minutes` begins no cell after so long. Ways:
 
-    ours              the verb with its defaults
-    random units      the same, but chance decides which units go
+    ours              the verb with its defaults, but for the epochs
+    ours, by default  the verb with all of its defaults: up to three times the epochs
+    random units      as ours, but chance decides which units go
     from scratch      the small network from its first weights, for the epochs of both trainings
     Torch-Pruning     its magnitude pruner (group norm, global, widths rounded to 4), then plain
                       fine-tuning at a tenth of the rate for as many epochs
-    dense             nothing cut; and the same with as many extra epochs
+    dense             nothing cut; the same with extra epochs, and with three times as many
     masks             `torch.nn.utils.prune`, 90 % of single weights, fine-tuned in the same way
     int8              8 bits in ONNX Runtime, alone and after a cut to a quarter
 
@@ -50,6 +54,7 @@ from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
 from modelscale.commands.prune import Pruned, prune
 from modelscale.commands.pruning import timing
+from modelscale.commands.pruning.bench import MOST_EPOCHS
 from modelscale.commands.pruning.timing import compared, speedup, timed
 from modelscale.commands.train import train
 from modelscale.commands.trained_model import TrainedModel, open_model
@@ -138,14 +143,14 @@ class Way:
         name: Of the way.
         share: Of the MACs that is aimed at.
         work: Makes the smaller network and says what it is worth.
-        network: Makes it again without training, to be timed.
+        network: Makes a network of the cell's shapes without training it, to be timed.
         bits: Of its arithmetic: 32 or 8.
     """
 
     name: str
     share: float
     work: Callable[[], Cell]
-    network: Callable[[], nn.Module]
+    network: Callable[[Cell], nn.Module]
     bits: int = 32
 
 
@@ -154,11 +159,13 @@ def request(verb: str, text: str, root: Path) -> Request:
     return Request(verb, loaded, "spec", root, ("modelscale", verb), threads=1)
 
 
-def by_verb(case: Case, name: str, share: float, section: str, side: str = "after") -> Way:
+def by_verb(
+    case: Case, name: str, share: float, aim: str, retrain: str, side: str = "after"
+) -> Way:
     """Return a way of the verb; with `side` before, the dense network that it begins with."""
 
     def work() -> Cell:
-        document = case.pruned(section).document
+        document = case.pruned(f"{{{aim}, retrain: {{{retrain}}}}}").document
         found = document[side]
         (step,) = document["steps"]
         values = {part: m["accuracy"]["value"] for part, m in found["metrics"].items()}
@@ -174,12 +181,18 @@ def by_verb(case: Case, name: str, share: float, section: str, side: str = "afte
         )
 
     if side == "before":
-        return Way(name, share, work, lambda: case.source.model.network)
-    return Way(name, share, work, lambda: case.network(section))
+        return Way(name, share, work, lambda _: case.source.model.network)
+    return Way(name, share, work, lambda cell: case.network(f"{{{untrained(aim, cell)}}}"))
 
 
-def in_eight_bits(case: Case, name: str, share: float, section: str) -> Way:
+def untrained(aim: str, cell: Cell) -> str:
+    """Return what makes the shapes that a cell was measured at."""
+    return f"{aim}, allocation: {cell.allocation or 'auto'}, retrain: {{epochs: 0}}"
+
+
+def in_eight_bits(case: Case, name: str, share: float, aim: str, retrain: str) -> Way:
     """Return a way of the verb that ends with 8 bits; its accuracy is that of the test part."""
+    section = f"[{{{aim}, retrain: {{{retrain}}}}}, int8]" if aim else "int8"
 
     def work() -> Cell:
         document = case.pruned(section).document
@@ -189,11 +202,16 @@ def in_eight_bits(case: Case, name: str, share: float, section: str) -> Way:
         call = eight_bits(network, case, [data.x.take(some) for some in rows])
         after, note = document["after"], document["int8"].get("fault", "")
         value = accuracy_of(call, data)
-        return Cell(
-            name, share, case.seed, value, after["macs"], after["parameters"], note=note
-        )
+        how = next((step.get("allocation") for step in document["steps"]), None)
+        size = after["macs"], after["parameters"]
+        return Cell(name, share, case.seed, value, *size, allocation=how, note=note)
 
-    return Way(name, share, work, lambda: case.network(section), bits=8)
+    def network(cell: Cell) -> nn.Module:
+        if not aim:
+            return case.source.model.network
+        return case.network(f"{{{untrained(aim, cell)}}}")
+
+    return Way(name, share, work, network, bits=8)
 
 
 def eight_bits(
@@ -216,24 +234,28 @@ def by_others(
         found = fine_tuned(case.source, network, case.text, case.seed, case.epochs)
         return Cell(name, share, case.seed, found.accuracy, found.macs, found.parameters)
 
-    return Way(name, share, work, lambda: make(case.source))
+    return Way(name, share, work, lambda _: make(case.source))
 
 
 def ways(case: Case) -> Iterator[Way]:
     """Yield all ways, each size in turn."""
-    nothing = "{target: {macs: 1.0}}"
-    yield by_verb(case, "dense", 1.0, nothing, side="before")
-    yield by_verb(case, "dense, extra epochs", 1.0, nothing)
+    same = f"epochs: {case.epochs}"
+    longer = f"epochs: {round(MOST_EPOCHS * case.epochs)}"
+    twice = f"rewind: weights, epochs: {2 * case.epochs}"
+    nothing = "target: {macs: 1.0}"
+    yield by_verb(case, "dense", 1.0, nothing, same, side="before")
+    yield by_verb(case, "dense, extra epochs", 1.0, nothing, same)
+    yield by_verb(case, "dense, three times as many", 1.0, nothing, longer)
     for share in SHARES:
         aim = f"target: {{macs: {share}}}"
-        yield by_verb(case, "ours", share, f"{{{aim}}}")
-        yield by_verb(case, "random units", share, f"{{{aim}, criterion: random}}")
+        yield by_verb(case, "ours", share, aim, same)
+        yield by_verb(case, "ours, by default", share, aim, "")
+        yield by_verb(case, "random units", share, f"{aim}, criterion: random", same)
         yield by_others(case, "Torch-Pruning", share, partial(torch_pruning, share=share))
-        scratch = f"{{{aim}, retrain: {{rewind: weights, epochs: {2 * case.epochs}}}}}"
-        yield by_verb(case, "from scratch", share, scratch)
+        yield by_verb(case, "from scratch", share, aim, twice)
     yield by_others(case, "masks (torch), 90 %", 1.0, masks)
-    yield in_eight_bits(case, "int8 alone", 1.0, "int8")
-    yield in_eight_bits(case, "cut + int8", 0.25, "[{target: {macs: 0.25}}, int8]")
+    yield in_eight_bits(case, "int8 alone", 1.0, "", "")
+    yield in_eight_bits(case, "cut + int8", 0.25, "target: {macs: 0.25}", same)
 
 
 def case_of(folder: Path, data: str, net: str, seed: int, epochs: int) -> Case:
@@ -247,7 +269,7 @@ def case_of(folder: Path, data: str, net: str, seed: int, epochs: int) -> Case:
 
 def wanted(way: Way, options: argparse.Namespace) -> bool:
     """Return whether a way is asked for."""
-    named = not options.ways or any(map(way.name.startswith, options.ways.split(",")))
+    named = not options.ways or way.name in options.ways.split(";")
     return named and (way.share == 1 or way.share in options.shares)
 
 
@@ -281,18 +303,18 @@ def clock(case: Case, cells: Cells, options: argparse.Namespace) -> bool:
             continue
         if time.monotonic() > options.end:
             return False
-        cells.put(replace(cell, timing=timing_of(case, way)))
+        cells.put(replace(cell, timing=timing_of(case, way, cell)))
         print(f"{cells.path.stem} {cell.key}: timed", file=sys.stderr, flush=True)
     return True
 
 
-def timing_of(case: Case, way: Way) -> Timing:
+def timing_of(case: Case, way: Way, cell: Cell) -> Timing:
     """Time a way's network in turns with the dense one; 8 bits with the dense one in PyTorch.
 
     (Scales of 8 bits are from noise here: what they are takes no time.)
     """
     dense, shape = case.source.model.network, case.source.model.inputs.shape
-    network = way.network()
+    network = way.network(cell)
     if way.bits == 8:
         noise = [torch.rand(_CALIBRATION_BATCH, *shape)]
         both = {"before": dense, "after": eight_bits(network, case, noise)}
@@ -326,7 +348,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--net", default="resnet,mobilenet,transformer")
     parser.add_argument("--seeds", default="0,1,2", help="their numbers")
-    parser.add_argument("--ways", default="", help="only those whose names begin so")
+    parser.add_argument("--ways", default="", help="only these, such as 'ours;dense'")
     parser.add_argument("--shares", default="0.25,0.125,0.5", help="of the MACs")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after these")
     parser.add_argument("--latency", action="store_true", help="time what is not timed yet")

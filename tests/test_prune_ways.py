@@ -43,6 +43,24 @@ class TestKinds:
         ]
         assert not all(faster)
 
+    @pytest.mark.parametrize(
+        ("words", "epochs"),
+        [
+            (("--target", "macs=1.0"), 3),
+            (("--target", "macs=0.5"), 6),
+            (("--target", "macs=0.2", "--set", "prune.least=0"), 9),
+            (("--target", "macs=0.2", "--set", "prune.retrain.epochs=1"), 1),
+        ],
+        ids=["whole", "half", "a fifth", "told"],
+    )
+    def test_what_is_smaller_trains_longer_unless_told_otherwise(self, folder, words, epochs):
+        """As much arithmetic as the first training of 3 epochs, up to three times as many."""
+        more = ("--set", "prune.align=1", "--set", "prune.allocation=uniform", "--threads", "1")
+        name = ("--name", f"epochs-{epochs}")
+        result = cli(folder, "prune", "digits", *words, *more, *name, "--json")
+        assert result.code == 0, result.err
+        assert result.document["steps"][0]["retrain"]["epochs"] == epochs
+
     def test_pattern_holds_after_training(self, folder):
         words = ("--kind", "sparse", "--target", "pattern=2:4", "--name", "pattern")
         result = cli(folder, "prune", "digits", *words, *QUICK, "--json")

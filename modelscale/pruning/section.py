@@ -64,8 +64,9 @@ class Retrain(Spec):
     """
 
     epochs: int | None = Field(None, ge=0)
-    """Passes over the training part; as many as the model had when left out, 0 trains
-    nothing."""
+    """Passes over the training part; 0 trains nothing. When left out, as much arithmetic as
+    the first training: as many passes for a network of as many MACs, twice as many for one of
+    half of them, three times as many for one of a third and below."""
 
     rewind: Literal["learning_rate", "weights", "none"] = "learning_rate"
     """`learning_rate` repeats the whole schedule of the first training; `weights` also goes

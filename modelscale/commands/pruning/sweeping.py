@@ -95,13 +95,16 @@ def _trained(
     from modelscale.training.cohort import build_network
     from modelscale.training.layout import Layout
 
-    epochs = bench.epochs(section.retrain)
-    if epochs == 0 or not points:
+    epochs = [bench.epochs(section.retrain, bench.left(point.start)) for point in points]
+    if not any(epochs):
         still = {"epochs": 0}
         return [TrainedPoint(p.label, p.facts, Retrained(p.start, 0, still)) for p in points]
     students = [
         replace(s, edits=tuple(map(_shape, s.edits)))
-        for s in (bench.student(p.start, section.retrain, epochs) for p in points)
+        for s in (
+            bench.student(point.start, section.retrain, count)
+            for point, count in zip(points, epochs, strict=True)
+        )
     ]
 
     def begin(session: Session) -> None:
