@@ -287,10 +287,10 @@ def fill(case: Case, cells: Cells, options: argparse.Namespace) -> bool:
             if way.name != "Torch-Pruning":
                 raise
             why = f"{type(error).__name__}: {error}".splitlines()[0]
-            cell = Cell(way.name, way.share, case.seed, float("nan"), 0, 0, note=why)
+            cell = Cell(way.name, way.share, case.seed, None, 0, 0, note=why)
         cells.put(cell)
         spent = time.process_time() - began
-        told = f"{cells.path.stem} {cell.key}: {100 * cell.accuracy:.2f} {cell.note}"
+        told = f"{cells.path.stem} {cell.key}: {cell.accuracy} {cell.note}"
         print(f"{told} ({spent:.0f} s)", file=sys.stderr, flush=True)
     return True
 

@@ -34,7 +34,7 @@ class Cell:
         way: Its name.
         share: Of the MACs that was aimed at.
         seed: Of everything random.
-        accuracy: On the test part; NaN where the way failed.
+        accuracy: On the test part; None where the way failed.
         validation: Accuracy on the validation part, where it is known.
         macs: Of an example.
         parameters: Of the network.
@@ -46,7 +46,7 @@ class Cell:
     way: str
     share: float
     seed: int
-    accuracy: float
+    accuracy: float | None
     macs: int
     parameters: int
     validation: float | None = None
@@ -121,7 +121,7 @@ def _milliseconds(cells: list[Cell]) -> str:
 
 def _row(key: tuple[str, float], cells: list[Cell], whole: int, dense: dict[int, float]) -> str:
     way, share = key
-    right = [cell for cell in cells if cell.macs]
+    right = [cell for cell in cells if cell.accuracy is not None]
     if not right:
         return f"| {share:g} | {way} | fails: {cells[0].note} | | | | | {_seeds(cells)} |"
     fewer = whole / mean(cell.macs for cell in right)
