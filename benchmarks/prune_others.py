@@ -1,31 +1,45 @@
 """What other libraries make of a trained network: cut or masked, then fine-tuned."""
 
 import copy
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscale.commands.experiment import Experiment
-from modelscale.commands.pruning.timing import compared, speedup
 from modelscale.commands.trained_model import TrainedModel
 from modelscale.data.loading import load, prepare
+from modelscale.data.prepared import Prepared
 from modelscale.evaluation.macs import count_macs, parameter_count
 from modelscale.pruning.calibration import recalibrate
 from modelscale.spec.loader import load_text
 
 RATE = 5e-4
 BATCH = 64
-Found = tuple[float, int, int, dict[str, float]]
+
+
+class Found(NamedTuple):
+    """What a network was worth after its fine-tuning, on the test part, and what it costs."""
+
+    accuracy: float
+    macs: int
+    parameters: int
+
+
+def prepared(text: str) -> Prepared:
+    """Return the data of a spec as its networks see it."""
+    experiment = load_text(text, "spec", Experiment).spec
+    loaded = load(experiment.data, None)
+    return prepare(loaded, 0, "onehot", experiment.data, torch.device("cpu"))
 
 
 def train_on(
     network: nn.Module, text: str, seed: int, epochs: int, rate: float = RATE
 ) -> float:
     """Fine-tune a network in place at a constant rate; return its accuracy on the test part."""
-    experiment = load_text(text, "spec", Experiment).spec
-    loaded = load(experiment.data, None)
-    data = prepare(loaded, 0, "onehot", experiment.data, torch.device("cpu"))
+    data = prepared(text)
     rows, draws = data.rows["train"], torch.Generator().manual_seed(seed)
     recalibrate(network, (data.x.take(some) for some in rows.split(256)))
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.05)
@@ -36,26 +50,24 @@ def train_on(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    network.eval()
+    return accuracy_of(network.eval(), data)
+
+
+def accuracy_of(call: Callable[[Tensor], Tensor], data: Prepared) -> float:
+    """Return the accuracy of what computes outputs, on the test part."""
     test = data.rows["test"]
     with torch.no_grad():
-        found = network(data.x.take(test)).argmax(1)
+        found = call(data.x.take(test).contiguous()).argmax(1)
     return float((found == data.y[test]).float().mean())
 
 
 def fine_tuned(
     source: TrainedModel, network: nn.Module, text: str, seed: int, epochs: int
 ) -> Found:
-    """Return accuracy, MACs, parameters and speed-ups of a network after plain fine-tuning."""
+    """Return accuracy, MACs and parameters of a network after plain fine-tuning."""
     accuracy = train_on(network, text, seed, epochs)
     shape = source.model.inputs.shape
-    runs = compared(source.model.network, network, shape, torch.device("cpu"))
-    speed = {
-        f"{runtime} {batch}": speedup(ms, turns["after"][batch]).value
-        for runtime, turns in runs.items()
-        for batch, ms in turns["before"].items()
-    }
-    return accuracy, count_macs(network, shape), parameter_count(network), speed
+    return Found(accuracy, count_macs(network, shape), parameter_count(network))
 
 
 def torch_pruning(source: TrainedModel, share: float) -> nn.Module:

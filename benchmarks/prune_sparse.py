@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from prune import Silent, pruned, request
+from prune import Case, Silent, request
 from prune_others import masks, train_on
 from timing import machine
 
@@ -61,10 +61,11 @@ def main() -> None:
             text = SPEC.format(seed=seed, epochs=epochs)
             run = train(request("train", text, root), Silent()).run
             source = open_model(run, root, "cpu", 1, Silent())
+            case = Case(source, text, root, seed, epochs)
             for share in sparsities:
                 for way, more in (("gradual", ""), ("one_shot", ", schedule: one_shot")):
                     section = f"{{kind: sparse, sparsity: {share}{more}}}"
-                    made = pruned(source, text, section, root)
+                    made = case.pruned(section).document
                     accuracy = made["after"]["metrics"]["test"]["accuracy"]["value"]
                     found.setdefault((f"ours, {way}", share), []).append(accuracy)
                     sizes[share] = (made["before"]["file_bytes"], made["after"]["file_bytes"])

@@ -91,7 +91,7 @@ Methods = Annotated[
     typer.Option(
         "--methods",
         metavar="NAME,…",
-        help="Several ways in a sweep: structured, low_rank, depthwise_separable, int8.",
+        help="Ways in a sweep: structured, low_rank, depthwise_separable, sparse, int8.",
     ),
 ]
 RuntimeOption = Annotated[

@@ -175,6 +175,7 @@ def _made(
     bench: Bench, section: PruneSpec, source: TrainedModel, *, several: bool
 ) -> dict[str, Any]:
     """Do all steps and return the document."""
+    from modelscale.commands.pruning.eight_bits import asked_for
     from modelscale.commands.pruning.ensembles import prune_members
     from modelscale.commands.pruning.finishing import finished
     from modelscale.training.artifact import dump_network
@@ -187,5 +188,4 @@ def _made(
     else:
         made = all_steps(bench, section)
         files, step, steps = dump_network(made.model), made.step, made.steps
-    last = section.parts()[-1]
-    return finished(bench, files, source, steps, step, last if isinstance(last, Int8) else None)
+    return finished(bench, files, source, steps, step, asked_for(section, steps))

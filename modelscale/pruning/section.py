@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,9 @@ from modelscale.spec.quantities import Bytes, Count
 
 Measure = Literal["macs", "parameters", "bytes", "latency"]
 Runtime = Literal["eager", "onnxruntime"]
-Method = Literal["structured", "low_rank", "depthwise_separable", "int8"]
+Method = Literal["structured", "low_rank", "depthwise_separable", "sparse", "int8"]
+Sparsity = Annotated[float, Field(gt=0, lt=1)]
+Pattern = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
 
 
 class Target(Spec):
@@ -62,8 +64,9 @@ class Retrain(Spec):
     """
 
     epochs: int | None = Field(None, ge=0)
-    """Passes over the training part; as many as the model had when left out, 0 trains
-    nothing."""
+    """Passes over the training part; 0 trains nothing. When left out, as much arithmetic as
+    the first training: as many passes for a network of as many MACs, twice as many for one of
+    half of them, three times as many for one of a third and below."""
 
     rewind: Literal["learning_rate", "weights", "none"] = "learning_rate"
     """`learning_rate` repeats the whole schedule of the first training; `weights` also goes
@@ -95,12 +98,21 @@ class Sweep(Spec):
 
     methods: tuple[Method, ...] = ("structured",)
     """Ways to make it smaller: `structured` by each criterion and `low_rank`, both to each of
-    `macs`; `depthwise_separable`, which has one size; and `int8`, which computes the model and
-    every other point with eight bits as well, in ONNX Runtime (an extra)."""
+    `macs`; `depthwise_separable`, which has one size; `sparse`, to each of `sparsities`; and
+    `int8`, which computes the model and every other point with eight bits as well, in ONNX
+    Runtime (an extra)."""
+
+    sparsities: tuple[Sparsity, ...] = ()
+    """Shares of single weights that become zero by the method `sparse`: 0.8, 0.9 and 0.95
+    where neither this nor `patterns` is given. MACs stay as they are, the file gets smaller."""
+
+    patterns: tuple[Pattern, ...] = ()
+    """Patterns such as `2:4` that weights get by the method `sparse`."""
 
     within: float = Field(0.01, ge=0)
-    """The pick is the point of fewest MACs that loses no more of the first metric than this on
-    the validation part; the one that loses least where none does."""
+    """The pick is the point of fewest MACs, then of fewest bytes, that loses no more of the
+    first metric than this on the validation part; where none does, the one that loses least
+    of those in full precision."""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -110,4 +122,7 @@ class Sweep(Spec):
             raise ValueError("methods: int8 goes with at least one that makes points")
         if self.criteria and "structured" not in self.methods:
             raise ValueError("'criteria' goes with the method structured")
+        for name in ("sparsities", "patterns"):
+            if getattr(self, name) and "sparse" not in self.methods:
+                raise ValueError(f"{name!r} goes with the method sparse")
         return self

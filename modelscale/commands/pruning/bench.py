@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BATCHES = 8
 BATCH_ROWS = 256
+MOST_EPOCHS = 3.0
+"""Times the epochs of the first training that a re-training takes at most."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ class Bench:
         from modelscale.training.cohort import build_network
         from modelscale.training.layout import Layout
 
-        count = self.epochs(how) if epochs is None else epochs
+        count = self.epochs(how, self.left(start)) if epochs is None else epochs
         if count == 0:
             return Retrained(start, 0, {"epochs": 0})
         student = self.student(start, how, count)
@@ -255,9 +257,27 @@ class Bench:
         step = outcome.progress.best_step if best else outcome.step
         return Retrained(load_model(files), step, facts)
 
-    def epochs(self, how: Retrain) -> int:
-        """Return how many epochs a re-training takes."""
-        return self.shop.assembly.experiment.train.epochs if how.epochs is None else how.epochs
+    def left(self, model: Model) -> float:
+        """Return the share of the first model's MACs that a model has."""
+        from modelscale.evaluation.macs import count_macs
+
+        whole = count_macs(self.first.network, self.example)
+        return count_macs(model.network, self.example) / max(1, whole)
+
+    def epochs(self, how: Retrain, left: float) -> int:
+        """Return how many epochs a re-training takes.
+
+        Where nothing is said, as much arithmetic as the first training, up to `MOST_EPOCHS`
+        times its epochs: a network of few weights learns slowly, and its epochs are cheap.
+
+        Args:
+            how: What is asked for.
+            left: Share of the first model's MACs that the smaller one has.
+        """
+        if how.epochs is not None:
+            return how.epochs
+        usual = self.shop.assembly.experiment.train.epochs
+        return round(usual * min(MOST_EPOCHS, max(1.0, 1 / left)))
 
     def student(self, start: Model, how: Retrain, epochs: int) -> Replica:
         """Return what is trained: the smaller network, its schedule and its targets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from modelscale.commands.export_files import Quantize
 from modelscale.commands.pruning.bench import Bench
 from modelscale.commands.pruning.timing import Call, Turns, speedup, timed
 from modelscale.commands.trained_model import TrainedModel, shown
+from modelscale.pruning.kinds.base import PruneSpec
 from modelscale.pruning.kinds.int8 import Int8
 from modelscale.runs.checkpoints import read_checkpoint
 
@@ -25,6 +26,21 @@ _SCHEMES: dict[str, Quantize] = {
     "static": "int8-static",
     "dynamic": "int8-dynamic",
 }
+
+
+def asked_for(section: PruneSpec, steps: Sequence[Mapping[str, Any]]) -> Int8 | None:
+    """Return how the finished model is to get eight bits; None where it is not.
+
+    Args:
+        section: Whose last step may be `int8`.
+        steps: What was done; a sweep may have picked a point with eight bits, whose file may
+            lose what the point itself has left of the budget.
+    """
+    last = section.parts()[-1]
+    if isinstance(last, Int8):
+        return last
+    picked = [step["eight_bits"] for step in steps if "eight_bits" in step]
+    return Int8(tolerance=picked[-1]["tolerance"]) if picked else None
 
 
 def quantised(bench: Bench, model: Model, step: int, section: Int8) -> dict[str, Any]:

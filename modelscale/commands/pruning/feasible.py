@@ -49,6 +49,8 @@ def check_possible(
             _check_units(assembly, model, data, first, units)
         if "depthwise_separable" in methods:
             _check_convolutions(assembly, model)
+        if "sparse" in methods:
+            _check_weights(assembly, model)
 
 
 def nothing_to_cut(assembly: Assembly, declined: tuple[Declined, ...]) -> SpecError:

@@ -33,7 +33,7 @@ def cut_in_rounds(
     """
     whole = measured(model.network, bench.example, target)
     final = target.bound(whole) / whole
-    total = bench.epochs(section.retrain)
+    total = bench.epochs(section.retrain, final)
     rounds = max(1, min(section.rounds, total)) if total else 1
     allocation, step = section.allocation, 0
     facts: dict[str, Any] = {}

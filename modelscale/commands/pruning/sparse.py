@@ -51,7 +51,7 @@ def to_sparsity(bench: Bench, label: str, model: Model, section: Sparse) -> Retr
     names = masks.prunable(model.network)
     if not names:
         raise bench.shop.assembly.fault("prune", "no linear layer or convolution has weights")
-    plan = _Plan(bench, section, bench.epochs(section.retrain))
+    plan = _Plan(bench, section, bench.epochs(section.retrain, bench.left(model)))
     start = masked(model, names)
     first = plan.at(0, model)
     if first is not None:

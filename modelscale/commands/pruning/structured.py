@@ -94,7 +94,7 @@ def chosen(
         return starts[
             min(names, key=lambda name: (not reached[name]["met"], reached[name]["reached"]))
         ]
-    epochs = bench.epochs(section.retrain)
+    epochs = min(bench.epochs(section.retrain, bench.left(s)) for s, _ in starts.values())
     trial = min(epochs, max(1, round(TRIAL_SHARE * epochs)))
     scores = {
         name: bench.score(bench.retrain(f"{label}-{name}", start, section.retrain, trial).model)

@@ -14,6 +14,9 @@ from modelscale.errors import GateFailed
 if TYPE_CHECKING:
     from modelscale.training.artifact import Model
 
+EIGHT_BITS = "-int8"
+"""Ends the names of points with eight bits."""
+
 
 @dataclass(frozen=True)
 class Priced:
@@ -71,8 +74,8 @@ def in_eight_bits(bench: Bench, models: Mapping[str, Model]) -> dict[str, Priced
                     else quantise_dynamic(plain)
                 )
             except GateFailed as error:
-                bench.shop.tell.warn(f"sweep: {name}-int8 is left out: {error}")
+                bench.shop.tell.warn(f"sweep: {name}{EIGHT_BITS} is left out: {error}")
                 continue
             call = onnx_call(small)
-            made[f"{name}-int8"] = Priced(model, call, "onnxruntime", len(small))
+            made[f"{name}{EIGHT_BITS}"] = Priced(model, call, "onnxruntime", len(small))
     return made

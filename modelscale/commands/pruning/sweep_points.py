@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modelscale.commands.pruning.bench import Bench
+from modelscale.commands.pruning.bench import Bench, Retrained
 from modelscale.commands.pruning.rewriting import Rewritten, factorised, separated
 from modelscale.commands.pruning.structured import start_of
 from modelscale.errors import SpecError
@@ -36,13 +36,37 @@ class Point:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class TrainedPoint:
+    """One size in one way, trained.
+
+    Attributes:
+        label: Its name.
+        facts: How it was made smaller.
+        trained: What became of it.
+    """
+
+    label: str
+    facts: dict[str, Any]
+    trained: Retrained
+
+
+def keep_point(bench: Bench, point: TrainedPoint, files: Mapping[str, bytes]) -> None:
+    """Keep a trained point in `points/<label>`, which other commands take as a checkpoint."""
+    part = bench.shop.run.sub(f"points/{point.label}")
+    store = part.checkpoints()
+    store.save(point.trained.step, files)
+    store.point("best", point.trained.step)
+    part.write_result(point.facts | {"retrain": point.trained.facts})
+
+
 def points_of(
     bench: Bench, label: str, model: Model, section: Structured, sweep: Sweep
 ) -> list[Point]:
     """Return all points, before training, each kept so that a resumed run has the same.
 
     Raises:
-        SpecError: If one of whole units cannot be reached, or there is none at all.
+        SpecError: If one of whole units cannot be reached.
     """
     points: list[Point] = []
     if "structured" in sweep.methods:
@@ -56,8 +80,6 @@ def points_of(
     if "depthwise_separable" in sweep.methods:
         make = partial(separated, bench, model, DepthwiseSeparable(retrain=section.retrain))
         points += _made(bench, label, "depthwise_separable", make)
-    if not points:
-        raise bench.shop.assembly.fault("prune.sweep", "no point of it can be reached")
     return points
 
 

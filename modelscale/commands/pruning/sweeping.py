@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from modelscale.commands.pruning import facts
 from modelscale.commands.pruning.bench import Bench, Retrained, begin_with
-from modelscale.commands.pruning.sweep_eight_bits import Priced, in_eight_bits
-from modelscale.commands.pruning.sweep_points import Point, points_of
+from modelscale.commands.pruning.sweep_eight_bits import EIGHT_BITS, Priced, in_eight_bits
+from modelscale.commands.pruning.sweep_points import (
+    Point,
+    TrainedPoint,
+    keep_point,
+    points_of,
+)
+from modelscale.commands.pruning.sweep_sparse import sparse_points
 from modelscale.commands.pruning.timing import speedup, timed
 from modelscale.pruning.kinds.structured import Structured
 from modelscale.pruning.section import Sweep
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 TABLE = "points.csv"
 TIMES = "latency-points.json"
 PLOT = "plots/pareto.svg"
+WHOLE = "1"
+"""What the first model is called, all of whose MACs are left."""
 _WIDTH = 760
 
 
@@ -34,51 +42,69 @@ def swept(
 ) -> Retrained:
     """Cut and train a model at every point of a sweep; return the picked one.
 
-    Every point is kept in `points/<label>`, and the table of all in `points.csv`. Networks of
-    eight bits are measured and stand in the table, but are not picked: they are no checkpoints.
+    Every point is kept in `points/<label>`, and the table of all in `points.csv`. Of one with
+    eight bits that is picked, the float model is returned, and the facts say so.
 
     Raises:
-        SpecError: If there is no validation part to pick by, or a point cannot be reached.
+        SpecError: If there is no validation part to pick by, or a point of whole units, or any
+            at all, cannot be reached.
     """
     if not bench.has_validation:
         raise bench.shop.assembly.fault(
             "prune.sweep", "needs a validation part; give `data.split.validation`"
         )
-    points = points_of(bench, label, model, section, sweep)
-    trained = _trained(bench, label, points, section)
-    models = {p.label: t.model for p, t in zip(points, trained, strict=True)}
-    priced = {name: Priced(made, made.network) for name, made in models.items()}
+    points = _trained(bench, label, points_of(bench, label, model, section, sweep), section)
+    points += sparse_points(bench, label, model, section, sweep)
+    if not points:
+        raise bench.shop.assembly.fault("prune.sweep", "no point of it can be reached")
+    priced = {point.label: _priced(point.trained.model) for point in points}
     if "int8" in sweep.methods:
-        priced |= in_eight_bits(bench, {"1": model, **models})
+        models = {name: entry.model for name, entry in priced.items()}
+        priced |= in_eight_bits(bench, {WHOLE: model, **models})
     rows = _rows(bench, priced)
-    chosen = _pick(rows[: len(points)], sweep)
+    chosen = _pick(rows, sweep)
     for number, row in enumerate(rows):
         row["picked"] = number == chosen
     bench.shop.run.write(TABLE, _csv(rows))
     _plot(bench, rows)
-    picked = trained[chosen]
-    return Retrained(
-        picked.model,
-        picked.step,
-        points[chosen].facts
-        | {"retrain": picked.facts, "picked": points[chosen].label, "points": rows},
-    )
+    untouched = TrainedPoint(WHOLE, {"units": {}}, Retrained(model, 0, {"epochs": 0}))
+    name = rows[chosen]["point"]
+    plain = name.removesuffix(EIGHT_BITS)
+    picked = next(point for point in (*points, untouched) if point.label == plain)
+    found = picked.facts | {"retrain": picked.trained.facts, "picked": name, "points": rows}
+    if name != plain:
+        drop = 0.0 if plain == WHOLE else next(r["drop"] for r in rows if r["point"] == plain)
+        found["eight_bits"] = {"tolerance": max(0.0, sweep.within - drop)}
+    return Retrained(picked.trained.model, picked.trained.step, found)
+
+
+def _priced(model: Model) -> Priced:
+    """Return a model as it is priced: by its file where that leaves zeros out."""
+    from modelscale.models.edits.sparse import Sparse
+
+    if any(isinstance(edit, Sparse) for edit in model.edits):
+        return Priced(model, model.network, bytes=facts.size_of(model)["file_bytes"])
+    return Priced(model, model.network)
 
 
 def _trained(
     bench: Bench, label: str, points: list[Point], section: Structured
-) -> list[Retrained]:
+) -> list[TrainedPoint]:
     """Train all points, those of equal shapes in one cohort."""
     from modelscale.training.artifact import dump_model, load_model
     from modelscale.training.cohort import build_network
     from modelscale.training.layout import Layout
 
-    epochs = bench.epochs(section.retrain)
-    if epochs == 0:
-        return [Retrained(point.start, 0, {"epochs": 0}) for point in points]
+    epochs = [bench.epochs(section.retrain, bench.left(point.start)) for point in points]
+    if not any(epochs):
+        still = {"epochs": 0}
+        return [TrainedPoint(p.label, p.facts, Retrained(p.start, 0, still)) for p in points]
     students = [
         replace(s, edits=tuple(map(_shape, s.edits)))
-        for s in (bench.student(p.start, section.retrain, epochs) for p in points)
+        for s in (
+            bench.student(point.start, section.retrain, count)
+            for point, count in zip(points, epochs, strict=True)
+        )
     ]
 
     def begin(session: Session) -> None:
@@ -94,14 +120,10 @@ def _trained(
         files = dump_model(kept, outcome.weights, Layout.of(build_network(student)))
         best = outcome.progress.best_epoch > 0 and student.plan.keep == "best"
         step = outcome.progress.best_step if best else outcome.step
-        trained = load_model(files)
-        part = bench.shop.run.sub(f"points/{point.label}")
-        store = part.checkpoints()
-        store.save(step, files)
-        store.point("best", step)
         ended = {"epochs": outcome.epoch, "ending": outcome.ending}
-        part.write_result(point.facts | {"retrain": ended})
-        made.append(Retrained(trained, step, ended))
+        trained = Retrained(load_model(files), step, ended)
+        made.append(TrainedPoint(point.label, point.facts, trained))
+        keep_point(bench, made[-1], files)
     return made
 
 
@@ -212,11 +234,19 @@ def _times(bench: Bench, priced: dict[str, Priced]) -> dict[str, dict[str, dict[
 
 
 def _pick(rows: list[dict[str, Any]], sweep: Sweep) -> int:
-    """Return the point of fewest MACs within the budget, else the one that loses least."""
+    """Return the point of fewest MACs and bytes within the budget, else what loses least.
+
+    Eight bits are picked within the budget only: their file must keep to it as well.
+    """
     within = [k for k, row in enumerate(rows) if row["drop"] <= sweep.within + 1e-9]
     if within:
-        return min(within, key=lambda k: (rows[k]["macs"], rows[k]["drop"], k))
-    return min(range(len(rows)), key=lambda k: (rows[k]["drop"], rows[k]["macs"], k))
+        return min(within, key=lambda k: (*_cost(rows[k]), rows[k]["drop"], k))
+    plain = [k for k, row in enumerate(rows) if not row["point"].endswith(EIGHT_BITS)]
+    return min(plain, key=lambda k: (rows[k]["drop"], *_cost(rows[k]), k))
+
+
+def _cost(row: dict[str, Any]) -> tuple[int, int]:
+    return row["macs"], row["bytes"]
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

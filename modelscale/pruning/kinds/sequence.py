@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, WithJsonSchema, model_validator
 
 from modelscale.pruning.kinds.base import PruneSpec
+from modelscale.pruning.kinds.structured import Structured
 
 _ITEMS = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 
@@ -30,6 +31,11 @@ class Sequence(PruneSpec):
             raise ValueError("int8 can only be the last step: its arithmetic is not trained")
         if "sparse" in kinds and kinds[kinds.index("sparse") + 1 :] not in ([], ["int8"]):
             raise ValueError("only int8 can follow sparse: other steps would undo its zeros")
+        for step in self.steps[:-1]:
+            if isinstance(step, Structured) and step.sweep is not None:
+                last = [name for name in step.sweep.methods if name in {"sparse", "int8"}]
+                if last:
+                    raise ValueError(f"a sweep over {last[0]} can only be the last step")
         return self
 
     def parts(self) -> tuple[PruneSpec, ...]:
