@@ -84,7 +84,8 @@ def _models_of(path: str, run: Path) -> list[Source]:
         kept = [t for t in trials if (folders[t.number] / "checkpoints").is_dir()]
         if not kept:
             raise InputMissing(
-                f"{path}: its trials have no models; a search with tune.folds keeps none"
+                f"{path}: its trials have no models; a search with tune.folds keeps none: "
+                "name it alone, and its best settings are trained"
             )
         return [
             Source(

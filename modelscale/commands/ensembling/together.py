@@ -107,8 +107,12 @@ def replicas_of(
     return found
 
 
-def build(shop: Workshop) -> Built:
+def build(shop: Workshop, chosen: list[Candidate] | None = None) -> Built:
     """Train all members and combine them.
+
+    Args:
+        shop: Where they are trained.
+        chosen: The members; by default those that the section draws.
 
     Raises:
         Diverged: If no member came to its end.
@@ -117,7 +121,8 @@ def build(shop: Workshop) -> Built:
     assembly = shop.assembly
     section = assembly.experiment.ensemble
     assert section is not None
-    candidates, folds = candidates_of(assembly), folds_of(assembly)
+    candidates = candidates_of(assembly) if chosen is None else chosen
+    folds = folds_of(assembly)
     replicas = replicas_of(assembly, candidates, folds)
     group = max(1, len(folds))
     labels = [
