@@ -125,6 +125,35 @@ def folded(tmp_path_factory):
     return folder
 
 
+BINS = "{kind: mlp, hidden: [8], numeric: {kind: piecewise_linear, bins: 4}}"
+
+
+class TestMembersThatCutNumbersIntoBins:
+    """Each network has its bins; all are asked with the same numbers."""
+
+    def test_vary_trains_them_beside_plain_ones(self, workshop):
+        vary = f"{{model: {{choices: [linear, {BINS}]}}}}"
+        section = f"{{kind: average, members: 2, temperature: false, vary: {vary}}}"
+        document = made(workshop, "wine.yaml", section, "--name", "binned")
+        files = dict(read_checkpoint(workshop / document["run"] / "checkpoints" / "best").files)
+        members, whole = load_members(files), load_predictor(files)
+        assert {member.spec.own_kind() for member in members} == {"linear", "mlp"}
+        x = torch.randn(5, *whole.inputs.shape)
+        mean = torch.stack([member.predictions(x) for member in members]).mean(dim=0)
+        torch.testing.assert_close(whole.predictions(x), mean, rtol=1e-5, atol=1e-6)
+
+    def test_finished_ones_are_combined_with_plain_ones(self, workshop):
+        done = cli(
+            workshop,
+            *("train", "wine.yaml", "-q", "--name", "bins", "--set", f"model={BINS}"),
+        )
+        assert done.code == 0, done.err
+        words = ("--set", "ensemble=average", "--json", "-q")
+        done = cli(workshop, "ensemble", "seeds", "bins", *words)
+        assert done.code == 0, done.err
+        assert len(done.document["members"]) == 4
+
+
 class TestCrossValidatedSearch:
     def test_its_best_settings_are_trained_and_judged_out_of_fold(self, folded):
         section = "ensemble={kind: greedy, members: 3, folds: 3}"

@@ -100,7 +100,9 @@ def replicas_of(
             ]
         else:
             found.append(replica)
-    if any(replica.data.inputs != found[0].data.inputs for replica in found):
+    # Bins are a network's own affair; what is put to all members at once must be the same.
+    forms = [replace(replica.data.inputs, quantiles=()) for replica in found]
+    if any(form != forms[0] for form in forms):
         raise assembly.fault(
             "ensemble.vary", "members need one form of the data, with categories alike"
         )
