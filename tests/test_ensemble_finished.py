@@ -58,7 +58,7 @@ class TestFinishedRuns:
         ("words", "code", "told"),
         [
             (("seeds", "--set", "ensemble=bagging"), 2, "bagging trains its members"),
-            (("seeds", "--set", "optimizer.lr=1"), 2, "members are finished"),
+            (("seeds", "--set", "optimizer.lr=1"), 2, "members are of finished runs"),
             (("moved",), 2, "1 finished models"),
             (("nothing",), 66, "no run found"),
             (("wine.yaml",), 78, "ensemble: missing"),
@@ -107,6 +107,115 @@ class TestFinishedRuns:
         assert done.code == code, done.err
         assert told in done.err
         assert "Traceback" not in done.err
+
+
+SEARCH = WINE + (
+    "tune: {n_trials: 5, folds: 3, sampler: random, space: {"
+    "optimizer.lr: {low: 1e-4, high: 1e-1, log: true}, model.hidden: {choices: [[8], [12]]}}}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """A folder with a finished search whose trials were folds, and so kept no models."""
+    folder = tmp_path_factory.mktemp("folded")
+    (folder / "folded.yaml").write_text(SEARCH)
+    done = cli(folder, "tune", "folded.yaml", "-q")
+    assert done.code == 0, done.err
+    return folder
+
+
+BINS = "{kind: mlp, hidden: [8], numeric: {kind: piecewise_linear, bins: 4}}"
+
+
+class TestMembersThatCutNumbersIntoBins:
+    """Each network has its bins; all are asked with the same numbers."""
+
+    def test_vary_trains_them_beside_plain_ones(self, workshop):
+        vary = f"{{model: {{choices: [linear, {BINS}]}}}}"
+        section = f"{{kind: average, members: 2, temperature: false, vary: {vary}}}"
+        document = made(workshop, "wine.yaml", section, "--name", "binned")
+        files = dict(read_checkpoint(workshop / document["run"] / "checkpoints" / "best").files)
+        members, whole = load_members(files), load_predictor(files)
+        assert {member.spec.own_kind() for member in members} == {"linear", "mlp"}
+        x = torch.randn(5, *whole.inputs.shape)
+        mean = torch.stack([member.predictions(x) for member in members]).mean(dim=0)
+        torch.testing.assert_close(whole.predictions(x), mean, rtol=1e-5, atol=1e-6)
+
+    def test_finished_ones_are_combined_with_plain_ones(self, workshop):
+        done = cli(
+            workshop,
+            *("train", "wine.yaml", "-q", "--name", "bins", "--set", f"model={BINS}"),
+        )
+        assert done.code == 0, done.err
+        words = ("--set", "ensemble=average", "--json", "-q")
+        done = cli(workshop, "ensemble", "seeds", "bins", *words)
+        assert done.code == 0, done.err
+        assert len(done.document["members"]) == 4
+
+
+class TestCrossValidatedSearch:
+    def test_its_best_settings_are_trained_and_judged_out_of_fold(self, folded):
+        section = "ensemble={kind: greedy, members: 3, folds: 3}"
+        done = cli(folded, "ensemble", "folded", "--set", section, "--json", "-q")
+        assert done.code == 0, done.err
+        document = done.document
+        trials = [
+            json.loads((path / "result.json").read_text())
+            for path in sorted((run_of(folded, "folded") / "trials").iterdir())
+        ]
+        best = sorted(trials, key=lambda t: t["values"][0])[:3]
+        assert [m["params"] for m in document["members"]] == [t["params"] for t in best]
+        assert [m["label"] for m in document["members"]] == [
+            f"folded-trial-{t['number']:04d}" for t in best
+        ]
+        assert document["models"] == 9
+        assert document["selection"]["origin"] == "out-of-fold"
+        assert (folded / document["run"]).parent.name == "folded-ensemble"
+
+    def test_member_learns_with_the_setting_of_its_trial(self, folded):
+        section = "ensemble={kind: average, members: 2}"
+        done = cli(folded, "ensemble", "folded", "--set", section, "--json", "-q")
+        assert done.code == 0, done.err
+        files = dict(
+            read_checkpoint(folded / done.document["run"] / "checkpoints" / "best").files
+        )
+        widths = [model.spec.hidden for model in load_members(files)]
+        wanted = [tuple(m["params"]["model.hidden"]) for m in done.document["members"]]
+        assert widths == wanted
+
+    def test_same_command_again_reports_it_and_trains_nothing(self, folded):
+        words = ("ensemble", "folded", "--set", "ensemble={kind: average, members: 4}")
+        first = cli(folded, *words, "--json", "-q")
+        again = cli(folded, *words, "--json", "-q")
+        assert first.code == again.code == 0, again.err
+        assert again.document["run"] == first.document["run"]
+        other = cli(folded, *words[:3], "ensemble={kind: average, members: 3}", "--json", "-q")
+        assert other.document["run"] != first.document["run"]
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told"),
+        [
+            (("--set", "ensemble=snapshot"), 2, "snapshot trains one setting"),
+            (("--set", "train.epochs=9"), 2, "members are of finished runs"),
+            (
+                ("--set", "ensemble={kind: average, vary: {optimizer.lr: {low: 1, high: 2}}}"),
+                78,
+                "ensemble.vary: members are the search's trials",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_is_told_with_its_exit_code(self, folded, words, code, told):
+        done = cli(folded, "ensemble", "folded", *words, "-q")
+        assert done.code == code, done.err
+        assert told in done.err
+        assert "Traceback" not in done.err
+
+    def test_beside_other_runs_it_is_refused_with_the_remedy(self, folded):
+        assert cli(folded, "train", "folded.yaml", "-q", "--name", "plain").code == 0
+        done = cli(folded, "ensemble", "plain", "folded", "-q")
+        assert done.code == 66
+        assert "name it alone" in done.err
 
 
 def test_leak_planted_in_the_folds_is_caught(workshop, monkeypatch):

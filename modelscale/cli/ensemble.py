@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -38,6 +38,8 @@ _EXAMPLES = """Examples:
   modelscale ensemble my.yaml --set ensemble=stacking --distill --json
 
   modelscale ensemble runs/search --set ensemble=greedy
+
+  modelscale ensemble runs/folded-search --set 'ensemble={kind: stacking, members: 12}'
 
 The same command again goes on with an interrupted run (exit code 75), or reports a finished
 one. Exit codes: 4 some members diverged, 10 all did, 75 interrupted with the state saved.
@@ -86,6 +88,8 @@ def ensemble(
     from modelscale.cli.requests import request
     from modelscale.commands.ensemble import ensemble as run_ensemble
     from modelscale.commands.ensemble import ensemble_of as run_ensemble_of
+    from modelscale.commands.ensemble import ensemble_of_study as run_ensemble_of_study
+    from modelscale.commands.ensembling.study_members import study_of
 
     console = Console(as_json, quiet, verbose)
 
@@ -97,10 +101,11 @@ def ensemble(
             config = Path(inputs[0])
             asked = request("ensemble", config, own, runs, threads, new, max_time)
             return run_ensemble(asked, console)
-        return run_ensemble_of(
-            *_of_runs(inputs, own, name, runs, threads=threads, new=new, max_time=max_time),
-            console,
-        )
+        how = Launch(own, name, runs, threads, new, max_time)
+        study = study_of(inputs, runs)
+        if study is not None:
+            return run_ensemble_of_study(_of_run(study.run, how), study, console)
+        return run_ensemble_of(*_of_models(inputs, how), console)
 
     def show(result: Ensembled) -> None:
         show_ensembled(result, console)
@@ -109,59 +114,76 @@ def ensemble(
 
 
 _FREE = ("ensemble", "evaluate", "metrics", "name", "seed", "device", "version")
-"""Keys of a spec that mean something where members are finished."""
+"""Keys of a spec that mean something where members are given by finished runs."""
 
 
-def _of_runs(
-    paths: list[str],
-    overrides: tuple[str, ...],
-    name: str | None,
-    runs: Path,
-    *,
-    threads: int | None,
-    new: bool,
-    max_time: str | None,
-) -> tuple[Request, list[Source]]:
-    """Return the request to combine finished models, and these.
+class Launch(NamedTuple):
+    """What the command line says beside the runs.
 
-    The spec is that of the first one, with greedy selection where it asks for no method.
+    Attributes:
+        overrides: `KEY.PATH=VALUE`, in order.
+        name: Of the new run.
+        runs: The runs folder.
+        threads: CPU threads.
+        new: Whether to start another run beside an equal one.
+        max_time: After which it saves and stops.
+    """
+
+    overrides: tuple[str, ...]
+    name: str | None
+    runs: Path
+    threads: int | None
+    new: bool
+    max_time: str | None
+
+
+def _of_run(run: Path, how: Launch) -> Request:
+    """Return the request for an ensemble by the spec of a finished run.
+
+    The method is greedy selection where that spec asks for none.
 
     Raises:
-        UsageError: If something is to be changed that finished models cannot have.
+        UsageError: If something is to be changed that members of finished runs cannot have.
     """
     from dataclasses import replace
 
     from modelscale.cli.requests import request
-    from modelscale.commands.ensembling.finished_runs import sources_of
     from modelscale.commands.experiment import Experiment
     from modelscale.errors import UsageError
     from modelscale.runs.folder import RESOLVED_FILE
     from modelscale.spec.loader import load
 
-    for word in overrides:
+    for word in how.overrides:
         if word.partition("=")[0].partition(".")[0].strip() not in _FREE:
             raise UsageError(
-                f"--set {word}: members are finished; only these can be set: {', '.join(_FREE)}"
+                f"--set {word}: members are of finished runs; only these can be set: "
+                f"{', '.join(_FREE)}"
             )
-    sources = sources_of(paths, runs)
-    config = sources[0].run / RESOLVED_FILE
+    config, overrides = run / RESOLVED_FILE, how.overrides
     if load(config, Experiment).spec.ensemble is None:
         overrides = ("ensemble=greedy", *overrides)
-    asked = request("ensemble", config, overrides, runs, threads, new, max_time)
+    asked = request("ensemble", config, overrides, how.runs, how.threads, how.new, how.max_time)
+    spec = asked.experiment.model_copy(update={"tune": None, "name": how.name})
+    stem = f"{run.parent.name}-ensemble"
+    return replace(asked, loaded=replace(asked.loaded, spec=spec), stem=stem)
+
+
+def _of_models(paths: list[str], how: Launch) -> tuple[Request, list[Source]]:
+    """Return the request to combine finished models by the spec of the first, and these."""
+    from dataclasses import replace
+
+    from modelscale.commands.ensembling.finished_runs import sources_of
+
+    sources = sources_of(paths, how.runs)
+    asked = _of_run(sources[0].run, how)
     section = asked.experiment.ensemble
     assert section is not None
     if section.inner_folds is not None:
         section = section.model_copy(update={"folds": None})
     spec = asked.experiment.model_copy(
-        update={
-            "tune": None,
-            "name": name,
-            "ensemble": section,
-            "model": sources[0].experiment.model,
-        }
+        update={"ensemble": section, "model": sources[0].experiment.model}
     )
-    stem = f"{sources[0].run.parent.name}-ensemble"
-    return replace(asked, loaded=replace(asked.loaded, spec=spec), stem=stem), sources
+    return replace(asked, loaded=replace(asked.loaded, spec=spec)), sources
 
 
 def show_ensembled(result: Ensembled, console: Console) -> None:

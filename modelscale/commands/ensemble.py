@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscale.commands.ensembling import finished_runs, rounds, soups, together, trajectory
+from modelscale.commands.ensembling import (
+    finished_runs,
+    rounds,
+    soups,
+    study_members,
+    together,
+    trajectory,
+)
 from modelscale.commands.ensembling.distilling import distill, told
 from modelscale.commands.ensembling.finishing import Finished, cleaned
 from modelscale.commands.ensembling.judging import Built, judging_metric
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     from modelscale.commands.assembly import Assembly
     from modelscale.commands.ensembling.finished_runs import Source
+    from modelscale.commands.ensembling.study_members import Study
     from modelscale.runs.folder import RunFolder
 
 _SOME_FAILED = 4
@@ -105,6 +113,45 @@ def ensemble_of(request: Request, sources: Sequence[Source], tell: Listener) -> 
         if run.finished:
             return reported(run)
         return _made(Workshop(run, assembly, stop, tell), build, trains=False)
+
+
+def ensemble_of_study(request: Request, study: Study, tell: Listener) -> Ensembled:
+    """Train the best settings of a cross-validated search, and combine them.
+
+    Args:
+        request: With the spec of the search, and an `ensemble` section.
+        study: The search.
+        tell: Hears what happens.
+
+    Raises:
+        SpecError: If the section draws settings of its own.
+        UsageError: If the method cannot have members of several settings.
+        Diverged: If no member came to its end.
+        TryAgain: If the run was interrupted; its state is saved.
+    """
+    section = section_of(request)
+    if section.flow != "together":
+        kinds = {kind: EnsembleSpec.of_kind(kind) for kind in EnsembleSpec.kinds()}
+        others = [kind for kind, spec in kinds.items() if spec.flow == "together"]
+        raise UsageError(
+            f"{section.own_kind()} trains one setting; those of a search can be combined by: "
+            f"{', '.join(others)}"
+        )
+    assembly = prepare(request, tell)
+    if section.vary:
+        raise assembly.fault("ensemble.vary", "members are the search's trials; leave it out")
+    check(assembly, section)
+    members = study_members.members_of(study, assembly)
+    own = run_digest(request, assembly.loaded.raw.fingerprint)
+    digest = study_members.digest_of(own, members)
+
+    def build(shop: Workshop) -> Built:
+        return together.build(shop, members)
+
+    with opened(request, assembly, digest, tell, wants_distilling(section)) as (run, stop):
+        if run.finished:
+            return reported(run)
+        return _made(Workshop(run, assembly, stop, tell), build, trains=True)
 
 
 def section_of(request: Request) -> EnsembleSpec:

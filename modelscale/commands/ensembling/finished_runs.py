@@ -84,7 +84,8 @@ def _models_of(path: str, run: Path) -> list[Source]:
         kept = [t for t in trials if (folders[t.number] / "checkpoints").is_dir()]
         if not kept:
             raise InputMissing(
-                f"{path}: its trials have no models; a search with tune.folds keeps none"
+                f"{path}: its trials have no models; a search with tune.folds keeps none: "
+                "name it alone, and its best settings are trained"
             )
         return [
             Source(
@@ -187,8 +188,12 @@ def build(sources: Sequence[Source], assembly: Assembly) -> Built:
 
 
 def _form(preprocessing: Preprocessing) -> str:
-    """Return what decides how inputs look; without categories their encoding does not."""
-    document = preprocessing.to_json()
+    """Return what decides how inputs look; without categories their encoding does not.
+
+    Edges of bins never do: they are in the networks that asked for them.
+    """
+    bare = [column.model_copy(update={"quantiles": ()}) for column in preprocessing.numeric]
+    document = preprocessing.model_copy(update={"numeric": tuple(bare)}).to_json()
     if not preprocessing.categories:
         document.pop("encoding")
     return json.dumps(document, sort_keys=True)

@@ -100,15 +100,21 @@ def replicas_of(
             ]
         else:
             found.append(replica)
-    if any(replica.data.inputs != found[0].data.inputs for replica in found):
+    # Bins are a network's own affair; what is put to all members at once must be the same.
+    forms = [replace(replica.data.inputs, quantiles=()) for replica in found]
+    if any(form != forms[0] for form in forms):
         raise assembly.fault(
             "ensemble.vary", "members need one form of the data, with categories alike"
         )
     return found
 
 
-def build(shop: Workshop) -> Built:
+def build(shop: Workshop, chosen: list[Candidate] | None = None) -> Built:
     """Train all members and combine them.
+
+    Args:
+        shop: Where they are trained.
+        chosen: The members; by default those that the section draws.
 
     Raises:
         Diverged: If no member came to its end.
@@ -117,7 +123,8 @@ def build(shop: Workshop) -> Built:
     assembly = shop.assembly
     section = assembly.experiment.ensemble
     assert section is not None
-    candidates, folds = candidates_of(assembly), folds_of(assembly)
+    candidates = candidates_of(assembly) if chosen is None else chosen
+    folds = folds_of(assembly)
     replicas = replicas_of(assembly, candidates, folds)
     group = max(1, len(folds))
     labels = [
