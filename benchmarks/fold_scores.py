@@ -6,7 +6,7 @@ short by an interruption is left out, and its fold measured again.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -88,3 +88,32 @@ def markdown(data: str, methods: Iterable[str], known: FoldScores, folds: int) -
         part = "" if len(scores) == folds else f" ({len(scores)} of {folds} folds)"
         lines.append(f"| {method}{part} | {' | '.join(cells(scores.values()))} |")
     return "\n".join(lines)
+
+
+def side_by_side(
+    data: Sequence[str], methods: Iterable[str], known: FoldScores, folds: int
+) -> str:
+    """Return one table, a row a method and a column a data set.
+
+    A cell with fewer than all folds says how many it has.
+    """
+    lines = [f"| {folds} folds | {' | '.join(data)} |", "|---|" + "---|" * len(data)]
+    for method in methods:
+        found = [known.of(name, method) for name in data]
+        if any(found):
+            told = [_cell(scores, folds) for scores in found]
+            lines.append(f"| {method} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def _cell(scores: Mapping[int, Score], folds: int) -> str:
+    if not scores:
+        return "–"
+    texts = []
+    for place in range(len(next(iter(scores.values())).values)):
+        values = [score.values[place] for score in scores.values()]
+        digits = 1 if values[0] > 10 else 3
+        spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+        texts.append(f"{mean(values):.{digits}f}{spread}")
+    part = "" if len(scores) == folds else f" ({len(scores)})"
+    return re.sub(r"\b0\.", ".", " / ".join(texts)) + part
