@@ -39,11 +39,13 @@ class PrecisionAtRecall(MetricSpec):
 
     def _best_precision(self, ranking: Ranking) -> Tensor:
         """Return the precision at the best threshold that finds enough; NaN if undefined."""
+        from torch.nn import functional as F
+
         found_N = ranking.positive_N.cumsum(-1).gather(-1, ranking.last_N)
         precision_N = found_N.double() / (ranking.last_N + 1)
         positives = ranking.positive_N.sum(-1)
         # Counts against a rounded-up bound: exact where a share of the class is whole.
         wanted = (positives.double() * self.recall - 1e-9).ceil()
         kept_N = found_N.double() >= wanted.unsqueeze(-1)
-        best = precision_N.masked_fill(~kept_N, 0).amax(-1)
+        best = F.pad(precision_N.masked_fill(~kept_N, 0), (1, 0)).amax(-1)  # without examples 0
         return best.masked_fill(positives == 0, float("nan"))
