@@ -1,5 +1,6 @@
 """The process that converts, and the time that a converted network takes."""
 
+import os
 import sys
 
 import pytest
@@ -54,6 +55,10 @@ class TestChild:
             export_network(nn.Linear(4, 2), (4,), converter)
         assert export_network(nn.Linear(4, 2), (4,), converter)
         assert converter._child is not first
+
+    def test_a_child_outlives_the_ctrl_c_that_its_parent_hears(self, converter):
+        export_network(nn.Linear(4, 2), (4,), converter)
+        assert os.getpgid(converter._child.pid) != os.getpgrp()
 
     def test_a_child_that_takes_too_long_is_killed(self):
         with Converter(timeout_s=0.01) as hasty:

@@ -114,6 +114,7 @@ class Converter:
                 stdout=subprocess.PIPE,
                 stderr=self._told,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                process_group=0,  # a stop that is meant for us, such as Ctrl-C, is ours to hear
             )
         return self._child
 
