@@ -97,6 +97,38 @@ class TestFiles:
                     == (pytest.approx(cells[f"p({label})"], rel=1e-7))
                 )
 
+    def test_columns_of_the_file_stand_beside_the_answers(self, workshop, tmp_path):
+        rows = table((workshop / "new.csv").read_text())
+        names = list(rows[0])
+        accounts = [f'{number:07}, the "first"' for number in range(len(rows))]
+        with (tmp_path / "named.csv").open("w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(["account", *names])
+            lines.writerows([a, *row.values()] for a, row in zip(accounts, rows, strict=True))
+        told = ("predict", "wine", "--data", tmp_path / "named.csv", "--keep", "account")
+        found = table(cli(workshop, *told, "--keep", names[0]).out)
+        assert [row["account"] for row in found] == accounts
+        assert [row[names[0]] for row in found] == [row[names[0]] for row in rows]
+        plain = table(cli(workshop, "predict", "wine", "--data", "new.csv").out)
+        assert [row["prediction"] for row in found] == [row["prediction"] for row in plain]
+        output = tmp_path / "o.jsonl"
+        assert cli(workshop, *told, "-o", output).code == 0
+        entries = [json.loads(line) for line in output.read_text().splitlines()]
+        assert [entry["account"] for entry in entries] == accounts
+
+    @pytest.mark.parametrize(
+        ("data", "keep", "code", "said"),
+        [
+            ("new.csv", "acount", 65, "no column 'acount'"),
+            ("new.csv", "row", 65, "no column 'row'"),
+            ("wine", "alcohol", 2, "--keep: wine is no table of columns"),
+        ],
+    )
+    def test_columns_that_cannot_be_kept(self, workshop, data, keep, code, said):
+        result = cli(workshop, "predict", "wine", "--data", data, "--keep", keep)
+        assert result.code == code
+        assert said in result.err
+
     def test_regression_to_json_lines(self, workshop, tmp_path):
         predicted(workshop, "diabetes", "diabetes", tmp_path / "p.jsonl")
         first = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])

@@ -30,6 +30,8 @@ _EXAMPLES = """Examples:
 
   modelscale predict loans --data new.csv --threshold validation
 
+  modelscale predict loans --data new.csv --keep account -o answers.csv
+
   modelscale predict films --data users.csv --top-k 10
 
 Exit codes: 65 the data or checkpoint is damaged or does not fit, 66 it is missing, 73 the
@@ -61,6 +63,10 @@ def predict(
             help="Decide for the second of two classes above this probability.",
         ),
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="COLUMN", help="A column of the file to write beside."),
+    ] = None,
     top_k: Annotated[
         int | None,
         typer.Option("--top-k", min=1, help="For each user of the file, the best items."),
@@ -91,12 +97,18 @@ def predict(
             raise UsageError("--json takes the standard output; give --output FILE")
         if top_k is not None and threshold is not None:
             raise UsageError("--threshold and --top-k: give one of them")
+        if top_k is not None and keep:
+            raise UsageError(
+                "--keep and --top-k: lists name their users and items by themselves"
+            )
         opened = open_model(checkpoint, runs, device or "auto", threads, console)
         trained = with_beam(opened, beam)
         if top_k is not None:
             found = item_lists.recommend(trained, data, top_k, file, console.data)
             return command.Predicted(found)
-        return command.predict(trained, data, file, console.data, decide=threshold)
+        return command.predict(
+            trained, data, file, console.data, decide=threshold, keep=keep or ()
+        )
 
     def show(result: command.Predicted) -> None:
         if file is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelscale.commands.kept_columns import kept_columns
 from modelscale.commands.prediction_files import (
     Columns,
     TextTable,
@@ -55,6 +56,7 @@ def predict(
     put: Callable[[str], None],
     *,
     decide: str | None = None,
+    keep: Sequence[str] = (),
 ) -> Predicted:
     """Write a model's answers for all rows of some data; its targets are not looked at.
 
@@ -65,6 +67,7 @@ def predict(
         put: Takes the lines of a CSV file.
         decide: From which probability of the second class on it is decided for (see
             `thresholds.py`); None decides for the most probable class.
+        keep: Columns of a table that stand beside the answers.
 
     Raises:
         DataError: If the data is not what the model takes.
@@ -77,6 +80,8 @@ def predict(
     names = ("score",) if task == "ranking" else names
     raw = read_named(data, trained, with_target=False)
     columns = Columns(task, preprocessing.labels, names, limit, raw.names)
+    kept = kept_columns(trained, data, keep, columns.names())
+    columns = replace(columns, examples={**raw.names, **kept})
     if output is None:
         table = TextTable(columns, put, as_csv)
         for first, piece in streamed(trained, raw):
