@@ -93,3 +93,69 @@ def test_loose_images_are_answered_by_their_names(tmp_path: Path) -> None:
         '"row": 1, "file": "new/deeper/b.jpg", "prediction": "dark"'
         in (tmp_path / "o.jsonl").read_text()
     )
+
+
+def named(folder: Path, count: int = 12) -> Path:
+    """Write images and a table that names them, two of each patient."""
+    draw(folder / "all", SHADES, count)
+    rows = [
+        f"all/{label}/{number}.{'JPG' if number % 2 else 'png'},{label},p{number // 2},{shade}"
+        for label, shade in SHADES.items()
+        for number in range(count)
+    ]
+    (folder / "labels.csv").write_text("\n".join(["image,shade,patient,light", *rows]) + "\n")
+    return folder / "labels.csv"
+
+
+def test_a_table_of_images_is_learnt_and_new_ones_are_answered(tmp_path: Path) -> None:
+    table = named(tmp_path)
+    (tmp_path / "a.yaml").write_text(
+        "data:\n"
+        f"  source: {{kind: image_table, path: {table}, file: image, target: shade,"
+        " size: [8, 8], group: patient}\n"
+        "  split: {kind: group, test: 0.2, validation: 0.2}\n"
+        "model: linear\ntrain: {epochs: 10}\n"
+    )
+    assert cli(tmp_path, "train", "a.yaml", "-q").code == 0
+    new = tmp_path / "new.csv"
+    new.write_text("image,case\nall/dark/3.JPG,first\nall/bright/2.png,second\n")
+    told = cli(tmp_path, "predict", "a", "--data", new)
+    assert told.code == 0, told.err
+    lines = [line.split(",")[:3] for line in told.out.splitlines()]
+    assert lines[1:] == [["0", "all/dark/3.JPG", "dark"], ["1", "all/bright/2.png", "bright"]]
+    folder = cli(tmp_path, "predict", "a", "--data", tmp_path / "all" / "dark")
+    assert folder.code == 0, folder.err
+    measured = cli(tmp_path, "evaluate", "a", "--data", table, "--json")
+    assert measured.document["metrics"]["new"]["accuracy"]["value"] > 0.9
+
+
+def test_numbers_can_be_learnt_of_images(tmp_path: Path) -> None:
+    raw = SourceSpec.model_validate(
+        {"kind": "image_table", "path": named(tmp_path), "file": "image", "target": "light"}
+        | {"size": [6, 8], "grayscale": True}
+    ).read()
+    assert raw.array is not None
+    assert raw.array.shape == (24, 1, 6, 8)
+    assert raw.names["file"][0] == "all/bright/0.png"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ("all/dark/3.JPG", "all/dark/33.JPG", 66, "labels.csv: row 17: "),
+        ("all/dark/3.JPG", "", 65, "labels.csv: row 17, column 'image': is missing"),
+        ("image,shade", "picture,shade", 65, "no column 'image' of files; name it"),
+    ],
+)
+def test_a_table_that_names_no_image_is_told_with_its_row(
+    tmp_path: Path, old: str, new: str, code: int, said: str
+) -> None:
+    table = named(tmp_path)
+    table.write_text(table.read_text().replace(old, new, 1))
+    (tmp_path / "a.yaml").write_text(
+        f"data: {{source: {{kind: image_table, path: {table}, file: image, target: shade,"
+        " size: [8, 8]}}\nmodel: linear\n"
+    )
+    result = cli(tmp_path, "train", "a.yaml", "-q")
+    assert result.code == code
+    assert said in result.err

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from modelscale.data.file_tables import TableRoles, read_file_table
 from modelscale.data.folders import class_files, unlabelled_files
 from modelscale.data.raw import Raw, Texts
 from modelscale.data.reading import Reading, open_regular
 from modelscale.data.storage import open_array, write_array
-from modelscale.errors import DataError, missing_extra
+from modelscale.errors import DataError, InputMissing, missing_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,29 @@ def read_unlabelled(path: Path, options: ImageOptions, how: Reading) -> Raw:
     """
     files = [(file.parent.name, file) for file in unlabelled_files(path)]
     return _decoded(path, files, options, how)
+
+
+def read_table_of(path: Path, roles: TableRoles, options: ImageOptions, how: Reading) -> Raw:
+    """Return the images that a table names, row by row.
+
+    Raises:
+        DataError: Naming the row without a file, or the file that is no intact image.
+        InputMissing: If the table or an image is not there.
+        Unavailable: If Pillow is not installed.
+    """
+    table, files = read_file_table(path, roles)
+    for row, file in enumerate(files, table.first_row):
+        if not (path.parent / file).is_file():
+            raise InputMissing(f"{path}: row {row}: {path.parent / file}: no such image")
+    found = _decoded(path, [("", path.parent / file) for file in files], options, how)
+    digest = hashlib.sha256(f"{table.fingerprint}/{found.fingerprint}".encode())
+    return replace(
+        table,
+        columns={},
+        array=found.array,
+        fingerprint=digest.hexdigest(),
+        names={"file": files},
+    )
 
 
 def _of_classes(path: Path, labels: tuple[str, ...], first: Path) -> list[tuple[int, Path]]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelscale.data import images, text_files
 from modelscale.data.reading import Reading
+from modelscale.data.sources._images import ImageSource
 from modelscale.data.sources.base import SourceSpec
 from modelscale.data.sources.csv import CsvSource
 from modelscale.data.sources.image_folder import ImageFolderSource
+from modelscale.data.sources.image_table import ImageTableSource
 from modelscale.data.sources.text_folder import TextFolderSource
 from modelscale.errors import DataError, InputMissing, UsageError, did_you_mean
 
@@ -30,6 +32,7 @@ KINDS = {
     ".txt": "text_file",
 }
 """Sources of files, by the ends of their names."""
+_TABLES = ("csv", "jsonl", "parquet")
 
 
 def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> SourceSpec:
@@ -49,6 +52,8 @@ def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> Sou
     kind = _folder_kind(path, like) if path.is_dir() else KINDS.get(path.suffix.lower())
     if path.suffix.lower() in images.FORMATS:
         kind = "image_folder"
+    if like is not None and like.own_kind() == "image_table" and kind in _TABLES:
+        kind = "image_table"
     if kind is None and like is not None and like.own_kind() in KINDS.values():
         kind = like.own_kind()
     if kind is None:
@@ -56,7 +61,7 @@ def source_of(path: Path, like: SourceSpec | None = None, **options: Any) -> Sou
             f"{path}: is not named like data ({', '.join(KINDS)}, or a folder); a spec can "
             f"say what it is: data.source: {{kind: csv, path: {path}, …}}"
         )
-    if path.suffix.lower() == ".tsv":
+    if path.suffix.lower() == ".tsv" and kind == "csv":
         options = {"delimiter": "\t"} | options
     return SourceSpec.model_validate({"kind": kind, "path": path} | options)
 
@@ -130,11 +135,13 @@ def _changes(
     if like is not None and type(like) is type(source):
         special = {"path", "target", "targets", "group", "time", "part", "test_path"}
         changes = {name: value for name, value in like if name not in special}
-    if "target" in type(source).model_fields and with_target:
+    if isinstance(source, ImageTableSource) and with_target:
+        changes["target"] = preprocessing.target_names[0]
+    elif "target" in type(source).model_fields and with_target:
         changes["target"] = preprocessing.target_names
     elif isinstance(source, CsvSource) and changes.get("names"):
         changes["names"] = _names_there(source.model_copy(update=changes), preprocessing)
-    if isinstance(source, ImageFolderSource):
+    if isinstance(source, ImageSource):
         channels, height, width = preprocessing.shape
         changes |= {"size": (height, width), "grayscale": channels == 1}
     if source.own_kind() == "text_file" and preprocessing.symbols is not None:

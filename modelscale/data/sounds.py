@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelscale.data.file_tables import TableRoles, read_file_table
 from modelscale.data.folders import class_files
 from modelscale.data.named_files import NamePattern, columns_of, content_of, files_of
 from modelscale.data.raw import Raw, Texts
@@ -33,17 +34,6 @@ class NameRoles:
     group: str | None
     test: Values
     validation: Values
-
-
-@dataclass(frozen=True)
-class TableRoles:
-    """What the columns of a table of recordings are for; see the source `audio_table`."""
-
-    file: str
-    target: str | None
-    group: str | None
-    part: str | None
-    missing: frozenset[str]
 
 
 def read_folder(path: Path, options: SoundOptions, how: Reading) -> Raw:
@@ -116,24 +106,7 @@ def read_table_of(path: Path, roles: TableRoles, options: SoundOptions, how: Rea
         DataError: Naming the row without a file, or the file that is no intact recording.
         InputMissing: If the table or a recording is not there.
     """
-    from modelscale.data.opening import source_of
-    from modelscale.data.sources._table import TableSource
-    from modelscale.data.tables import TableColumns, read_table
-
-    source = source_of(path)
-    if not isinstance(source, TableSource):
-        raise DataError(f"{path}: is no table (.csv, .tsv, .jsonl, .parquet)")
-    names = () if roles.target is None else (roles.target,)
-    columns = TableColumns(names, roles.group, None, roles.part, roles.missing)
-    declared = dict.fromkeys((roles.file, *names), "category")
-    table = read_table(source.file(), columns, Reading(roles=declared, only=True))
-    cells = table.columns.get(roles.file)
-    if not isinstance(cells, Texts):
-        raise DataError(f"{path}: no column '{roles.file}' of files; name it: data.source.file")
-    files = [cells.words[code] if code >= 0 else "" for code in cells.codes_N.tolist()]
-    for row, file in enumerate(files, table.first_row):
-        if not file:
-            raise DataError(f"{path}: row {row}, column '{roles.file}': is missing")
+    table, files = read_file_table(path, roles)
 
     def read() -> Iterator[SoundFile]:
         for row, file in enumerate(files, table.first_row):

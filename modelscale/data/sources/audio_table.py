@@ -34,7 +34,8 @@ class AudioTableSource(SoundSource):
     """Texts of a missing cell."""
 
     def read(self, how: Reading | None = None) -> Raw:
-        from modelscale.data.sounds import TableRoles, read_table_of
+        from modelscale.data.file_tables import TableRoles
+        from modelscale.data.sounds import read_table_of
 
         missing = frozenset(self.missing)
         roles = TableRoles(self.file, self.target, self.group, self.part, missing)
