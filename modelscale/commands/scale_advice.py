@@ -101,7 +101,8 @@ def advice_of(ladder: Ladder, law: Law, rule: RateRule | None) -> Advice | None:
         budgets = frontier(analysis, [top.compute * factor / ratio for factor in FACTORS])
         for factor, budget in zip(FACTORS, budgets, strict=True):
             warnings += cautions.about_budget(budget) if factor == 1 else []
-            told_budgets.append(_budget(budget, top.compute * factor))
+            if not budget.edge:  # else it would be the edge of the search that is told
+                told_budgets.append(_budget(budget, top.compute * factor))
         iso = iso_flop(analysis)
     document = {
         "sizes": [option.to_json() for option in options],
