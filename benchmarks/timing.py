@@ -20,7 +20,9 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """Return the median and the spread of at least two values."""
+    """Return the median and the spread of some values; of one there is no spread."""
+    if len(values) == 1:
+        return Spread(values[0], float("nan"))
     low, _, high = quantiles(values, n=4)
     return Spread(median(values), (high - low) / 2)
 
