@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelscale.data.weights import (
     WEIGHTS,
@@ -67,15 +67,13 @@ def _converted(name: str) -> dict[str, bytes]:
     elif isinstance(entry, PublishedVoices):
         model = _voice_model(entry)
     else:
+        assert isinstance(entry, PublishedText | PublishedVectors)
         model = _text_model(entry, name)
     return dump_network(model)
 
 
 def _image_model(entry: PublishedImages) -> Model:
     import hashlib
-    import io
-
-    import torch
 
     from modelscale.data.fetching import read_archive
     from modelscale.data.preprocessing import Channel, Preprocessing
@@ -97,8 +95,7 @@ def _image_model(entry: PublishedImages) -> Model:
     )
     inputs, spec = preprocessing.inputs(), ModelSpec.model_validate("efficientnet_lite")
     network = spec.build(inputs, entry.classes)
-    # `weights_only` takes tensors and numbers and runs nothing.
-    named = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    named = _saved_by_torch(weights)
     _fill(network, from_published(named, network))
     return Model(
         spec=spec,
@@ -115,7 +112,6 @@ def _image_model(entry: PublishedImages) -> Model:
 def _voice_model(entry: PublishedVoices) -> Model:
     """Return the encoder as a model that answers with the numbers of a voice."""
     import hashlib
-    import io
 
     import torch
 
@@ -128,9 +124,7 @@ def _voice_model(entry: PublishedVoices) -> Model:
     from modelscale.training.artifact import Model
 
     (weights,) = read_archive(entry.archive, (entry.weights,))
-    # `weights_only` takes tensors and numbers and runs nothing.
-    named = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
-    tensors = from_published(named[entry.tensors])
+    tensors = from_published(_saved_by_torch(weights)[entry.tensors])
     width = len(tensors["direction.bias"])
     names = tuple(f"voice_{number}" for number in range(width))
     preprocessing = Preprocessing(
@@ -213,6 +207,21 @@ def _text_model(entry: PublishedText | PublishedVectors, name: str) -> Model:
         targets=symbols.size,
         fingerprint=hashlib.sha256(weights).hexdigest(),
     )
+
+
+def _saved_by_torch(content: bytes) -> dict[str, Any]:
+    """Return what torch saved in a file whose sha256 was compared before.
+
+    It is a pickle; `weights_only` takes tensors and numbers of it and runs nothing else.
+    """
+    import io
+
+    import torch
+
+    found: dict[str, Any] = torch.load(
+        io.BytesIO(content), map_location="cpu", weights_only=True
+    )
+    return found
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:

