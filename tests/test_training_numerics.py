@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_data import CPU, LOSS, classes, replica, trained, values
 
+from modelscale.data.augmentations.base import AugmentationSpec
 from modelscale.optimizers.base import OptimizerSpec
-from modelscale.training.batches import Epoch
+from modelscale.training.batches import Epoch, dropout_noise
 from modelscale.training.cohort import Cohort
 from modelscale.training.grouping import CohortSpeed, best_size, divide, groups_of
 from modelscale.training.plan import EarlyStopping, Regularization
@@ -178,6 +179,29 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
         seen.append(order.tolist())
     assert seen[0] != seen[1]
     assert seen[0] == Epoch([one], [0], CPU).order_KN[0].tolist()
+
+
+@pytest.mark.parametrize("augment", [(), ("mixup",)])
+def test_replicas_of_one_seed_see_together_what_each_sees_alone(
+    augment: tuple[str, ...],
+) -> None:
+    kinds = tuple(map(AugmentationSpec.model_validate, augment))
+    first = replica(classes(), batch_size=16, accumulate=2, augment=kinds, seed=3)
+    alike = [first, replace(first, optimizer=OptimizerSpec.model_validate("adam"))]
+    other = replace(first, seed=4)
+    (alone,), (stranger,) = ([Epoch([r], [1], CPU).batches(1)] for r in (first, other))
+    together = Epoch(alike, [1, 1], CPU).batches(1)
+    mixed = Epoch([*alike, other], [1, 1, 1], CPU).batches(1)
+    assert len(together) == len(alone) == 2
+    for own, both, three, third in zip(alone, together, mixed, stranger, strict=True):
+        for part, pair, triple, last in zip(own, both, three, third, strict=True):
+            if part is None:
+                assert pair is triple is None
+                continue
+            assert torch.equal(pair, torch.cat([part, part]))
+            assert torch.equal(triple, torch.cat([part, part, last]))
+    noise = [dropout_noise(r, [5] * len(r), [9] * len(r), CPU) for r in ([first], alike)]
+    assert torch.equal(noise[1], torch.cat([noise[0], noise[0]]))
 
 
 def test_learning_rate_follows_warmup_and_schedule() -> None:

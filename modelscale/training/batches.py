@@ -47,35 +47,35 @@ class Epoch:
             device: Where the batches go.
         """
         self.replicas, self.device = replicas, device
-        self.order_KN = torch.stack(
-            [_order(r, epoch) for r, epoch in zip(replicas, epochs, strict=True)]
-        ).to(device)
         first = replicas[0]
-        self._candidates = [
-            Candidates(r, epoch) for r, epoch in zip(replicas, epochs, strict=True) if r.ranks
-        ]
+        pairs = list(zip(replicas, epochs, strict=True))
+        # Trials of one search see the same examples: what they share is done once.
+        self._seen = pairs[:1] if _see_alike(pairs) else pairs
+        self.order_KN = (
+            torch.stack([_order(r, epoch) for r, epoch in self._seen])
+            .to(device)
+            .expand(len(replicas), -1)
+        )
+        self._candidates = [Candidates(r, epoch) for r, epoch in self._seen if r.ranks]
         self._shared = all(r.data is first.data for r in replicas)
         self._mixing = any(a.mixes for a in first.augment)
         draws = sum(a.draws for a in first.augment) + self._mixing
         self.uniform_K = (
-            [
-                _uniform(r, epoch, draws).to(device)
-                for r, epoch in zip(replicas, epochs, strict=True)
-            ]
-            if draws
-            else []
+            [_uniform(r, epoch, draws).to(device) for r, epoch in self._seen] if draws else []
         )
 
     def batches(self, step_in_epoch: int) -> list[Batch]:
         """Return the micro-batches of one optimizer step, counted from 0."""
         size, bite = self.replicas[0].step_size, self.replicas[0].batch_size
-        rows_KS = self.order_KN[:, step_in_epoch * size : (step_in_epoch + 1) * size]
-        if rows_KS.shape[1] <= bite:
-            return [self._compared(self._batch(rows_KS), rows_KS, step_in_epoch, 0)]
-        return [
+        first = step_in_epoch * size
+        rows_KS = self.order_KN[: len(self._seen), first : first + size]
+        found = [
             self._compared(self._batch(rows_KB), rows_KB, step_in_epoch, micro)
             for micro, rows_KB in enumerate(rows_KS.split(bite, dim=1))
         ]
+        if len(self._seen) == len(self.replicas):
+            return found
+        return [_for_all(batch, len(self.replicas)) for batch in found]
 
     def _compared(self, batch: Batch, rows_KB: Tensor, step: int, micro: int) -> Batch:
         """Put other items beside each chosen one, where items are ranked."""
@@ -90,7 +90,7 @@ class Epoch:
 
     def _batch(self, rows_KB: Tensor) -> Batch:
         x_KB, y_KB = self._take_x(rows_KB), self._take_y(rows_KB)
-        weights = [r.weights for r in self.replicas]
+        weights = [r.weights for r, _ in self._seen]
         weight_KB = None
         if weights[0] is not None:
             weight_KB = torch.stack(
@@ -119,7 +119,7 @@ class Epoch:
             x = self.replicas[0].data.x.take(rows_KB.reshape(-1))
             return x.view(*rows_KB.shape, *x.shape[1:])
         return torch.stack(
-            [r.data.x.take(rows) for r, rows in zip(self.replicas, rows_KB, strict=True)]
+            [r.data.x.take(rows) for (r, _), rows in zip(self._seen, rows_KB, strict=True)]
         )
 
     def _take_y(self, rows_KB: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Epoch:
             y = self.replicas[0].data.y.index_select(0, rows_KB.reshape(-1))
             return y.view(*rows_KB.shape, *y.shape[1:])
         return torch.stack(
-            [r.data.y[rows] for r, rows in zip(self.replicas, rows_KB, strict=True)]
+            [r.data.y[rows] for (r, _), rows in zip(self._seen, rows_KB, strict=True)]
         )
 
     def _uniform_of(self, rows_KB: Tensor) -> Tensor:
@@ -157,8 +157,30 @@ class Epoch:
         """Return the rows to mix in: any training row of the same replica."""
         count = self.order_KN.shape[1]
         places_KB = (uniform_KB * count).long().clamp_(max=count - 1)
-        sorted_KN = self.order_KN.sort(dim=1).values  # no matter the epoch's order
+        order_KN = self.order_KN[: len(self._seen)]
+        sorted_KN = order_KN.sort(dim=1).values  # no matter the epoch's order
         return sorted_KN.gather(1, places_KB)
+
+
+def _see_alike(pairs: list[tuple[Replica, int]]) -> bool:
+    """Return whether all replicas see the same examples, altered alike, in the same order."""
+    (first, begun), *others = pairs
+    return all(
+        replica.seed == first.seed
+        and epoch == begun
+        and replica.data is first.data
+        and replica.train_rows is first.train_rows
+        and replica.weights is first.weights
+        for replica, epoch in others
+    )
+
+
+def _for_all(batch: Batch, count: int) -> Batch:
+    """Return the batch of one replica (1, …) for `count` of them (K, …), in the same memory."""
+    parts = {name: part for name, part in batch._asdict().items() if part is not None}
+    return batch._replace(
+        **{name: part.expand(count, *part.shape[1:]) for name, part in parts.items()}
+    )
 
 
 def _order(replica: Replica, epoch: int) -> Tensor:
@@ -208,6 +230,11 @@ def dropout_noise(
         counts: Numbers of each replica.
         device: Where they are drawn.
     """
+    alike = len({(r.seed, i, c) for r, i, c in zip(replicas, indices, counts, strict=True)})
+    if alike == 1 < len(replicas):  # trials of one search, say
+        return dropout_noise(replicas[:1], indices[:1], counts[:1], device).expand(
+            len(replicas), -1
+        )
     most = max(counts)
     words_KM = torch.empty(len(replicas), -(-most // 4), dtype=torch.int64, device=device)
     generator = torch.Generator(device)

@@ -15,7 +15,9 @@ from modelscale.training.step import Stepper
 
 SIZES = (2, 4, 8, 16, 32, 64, 128)
 SAMPLE_S = 0.06
-"""Seconds that each size is timed for."""
+"""Seconds that each size is timed for at most, unless that is less than three steps."""
+SAMPLE_STEPS = 24
+"""Steps that tell enough."""
 LEAST_GAIN = 1.05
 """A cohort must be this much faster than one replica after another to be preferred."""
 LEAST_THREAD_GAIN = 1.15
@@ -183,7 +185,7 @@ def _wall_seconds(replicas: list[Replica], device: torch.device) -> float:
 
 
 def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> float:
-    """Return the seconds of a step: the lower quartile of a few dozen at most."""
+    """Return the seconds of a step: the lower quartile of `SAMPLE_STEPS` at most."""
     cohort.set_training()
     stepper, epoch = Stepper(cohort), Epoch(cohort.replicas, [0] * len(cohort), cohort.device)
     steps = cohort.replicas[0].steps_per_epoch
@@ -193,7 +195,9 @@ def _step_seconds(cohort: Cohort, clock: Callable[[], float] | None = None) -> f
     clock = clock or (time.thread_time if alone else time.perf_counter)
     durations: list[float] = []
     begin = time.perf_counter()
-    while len(durations) < 3 or time.perf_counter() - begin < SAMPLE_S:
+    while len(durations) < 3 or (
+        len(durations) < SAMPLE_STEPS and time.perf_counter() - begin < SAMPLE_S
+    ):
         start = clock()
         stepper.take(epoch.batches(len(durations) % steps), [len(durations) + 1] * len(cohort))
         if not on_cpu:
