@@ -41,7 +41,9 @@ def theirs(name: str, task: str) -> dict[str, Callable[[], BaseEstimator]]:
             ("trees", ensemble.ExtraTreesRegressor(300, random_state=0)),
             ("boosting", ensemble.HistGradientBoostingRegressor(random_state=0)),
         ]
-        mlp = scaled(MLPRegressor((64,), alpha=1.0, max_iter=1000, random_state=0))
+        mlp = scaled(
+            MLPRegressor(hidden_layer_sizes=(64,), alpha=1.0, max_iter=1000, random_state=0)
+        )
         ada = ensemble.AdaBoostRegressor(n_estimators=100, random_state=0)
         stack = ensemble.StackingRegressor(five)
     else:

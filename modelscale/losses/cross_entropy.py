@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LONG_ROW = 16
+"""Numbers in the widest vector of a CPU."""
+
+
 class CrossEntropy(LossSpec):
     """Negative log-probability of the true class; one output for each class.
 
@@ -58,7 +62,7 @@ class CrossEntropy(LossSpec):
 
         if self.class_weights != "none" or self.label_smoothing:
             return None
-        log_p_NO = outputs_NO.log_softmax(-1)
+        log_p_NO = _log_softmax(outputs_NO)
         losses_N = F.nll_loss(log_p_NO, targets_N, reduction="none")
         slopes_NO = log_p_NO.exp_()  # p - y, where y is 1 for the true class
         rows = targets_N.unsqueeze(1)
@@ -66,3 +70,14 @@ class CrossEntropy(LossSpec):
 
     def predictions(self, outputs_NO: Tensor) -> Tensor:
         return outputs_NO.softmax(-1)
+
+
+def _log_softmax(outputs_NO: Tensor) -> Tensor:
+    """Return log-probabilities (N, O).
+
+    Torch's kernel takes vectors along a row: on a CPU rows shorter than one are taken number by
+    number, and turning them round first is up to five times faster.
+    """
+    if outputs_NO.device.type == "cpu" and 2 < outputs_NO.shape[1] < LONG_ROW:
+        return outputs_NO.T.contiguous().log_softmax(0).T.contiguous()
+    return outputs_NO.log_softmax(-1)

@@ -79,6 +79,8 @@ class Stepper:
         replicas, device = self.cohort.replicas, self.cohort.device
         exact = self.plan.precision not in {"bf16", "fp16"} and not self.plan.compile
         self._packed = self.cohort.packed if exact and len(replicas) > 1 else None
+        buffers_K = self.cohort.weights.buffers_K
+        self._drops = self._packed.drops(buffers_K) if self._packed else None
         self._grad_KP = torch.empty_like(self.cohort.weights.theta_KP)
         views = self.cohort.layout.views(self._grad_KP)
         self._grad_stack = dict(zip(self.cohort.layout.names, views, strict=True))
@@ -154,7 +156,9 @@ class Stepper:
         tape: Tape = []
         stack, buffers = cohort.stack, cohort.weights.buffers_K
         with torch.no_grad():
-            outputs_KBO = self._packed.outputs(stack, buffers, batch.x_KB, noise_KM, tape)
+            outputs_KBO = self._packed.outputs(
+                stack, buffers, batch.x_KB, noise_KM, tape, self._drops
+            )
         mean_K, grad_KBO = self._slopes(outputs_KBO, batch, seed_K)
         with torch.no_grad():
             self._packed.gradients(stack, tape, grad_KBO, self._grad_stack)
