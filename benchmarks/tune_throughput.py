@@ -22,7 +22,8 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,16 +169,25 @@ def rays(case: Case, assembly: Assembly, trials: int) -> float:
         return float(tuner.fit().get_best_result().metrics["accuracy"])
 
 
-def with_ray() -> bool:
-    """Start Ray, if it is installed; return whether it is."""
-    if importlib.util.find_spec("ray") is None:
+def ray_is_there() -> bool:
+    """Return whether Ray is installed."""
+    there = importlib.util.find_spec("ray") is not None
+    if not there:
         print("Ray Tune: left out; install it with: pip install 'ray[tune]'\n")
-        return False
+    return there
+
+
+@contextmanager
+def ray_running() -> Iterator[None]:
+    """Run Ray's processes, which take time from others when they start and while they live."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     ray.init(include_dashboard=False, logging_level=logging.ERROR)
-    return True
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def network_of(assembly: Assembly, dropout: float) -> torch.nn.Module:
@@ -280,7 +290,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print(f"{machine()}, {os.cpu_count()} cores\n{trials} trials a search, ", end="")
     print(f"{asked.repetitions} searches; median ± half the range between the quartiles\n")
-    ray = with_ray()
+    ray = ray_is_there()
     for case in CASES if asked.case is None else [CASES[asked.case]]:
         compare(case, trials, asked.repetitions, ray=ray)
 
@@ -290,12 +300,15 @@ def compare(case: Case, trials: int, repetitions: int, *, ray: bool) -> None:
         assembly = prepare(request(case, Path(folder), "tpe", "", trials), Unheard())
     ours(case, "tpe", "", 4)  # imports
     contenders = searches(case, assembly, trials)
-    if ray:
-        contenders[RAY] = lambda: rays(case, assembly, trials)
     runs: dict[str, list[Clocked]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, search in contenders.items():
             runs[name].append(clocked(search))
+    if ray:
+        with ray_running():
+            rays(case, assembly, os.cpu_count() or 1)  # its workers are started
+            search = partial(rays, case, assembly, trials)
+            runs[RAY] = [clocked(search) for _ in range(repetitions)]
     walls = {name: spread([run.wall_s for run in found]) for name, found in runs.items()}
     (tensors,) = (w.middle for name, w in walls.items() if name.startswith(TENSORS))
     (loader,) = (w.middle for name, w in walls.items() if name.startswith(LOADER))
