@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fault_harness import Run, fail_everywhere, kill_everywhere, tell
-from fault_programs import SPEC, Told, digest, import_for, write_table
+from fault_programs import SPEC, Told, digest, import_for, the_run, write_table
+from fault_programs import program as other_program
 
-from modelscale.commands.ensemble import ensemble
+from modelscale.commands.ensemble import ensemble, ensemble_of_study
+from modelscale.commands.ensembling.study_members import study_of
 from modelscale.commands.experiment import Experiment
 from modelscale.commands.launching import Request
-from modelscale.spec.loader import load_text
+from modelscale.runs.folder import RESOLVED_FILE
+from modelscale.spec.loader import load, load_text
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -44,10 +48,34 @@ def program(table: Path, section: str) -> Callable[[Path], None]:
     return run
 
 
+def of_a_search(table: Path, folder: Path) -> Callable[[Path], None]:
+    """Return the ensemble of a search by folds, which is finished here, as a program."""
+    words = ("tune.folds=2", "tune.early_stop=null", "tune.n_trials=3")
+    other_program("tune", table, words)(folder)
+    search = the_run(folder)
+    study = study_of([str(search)], folder)
+    assert study is not None
+    section = ("ensemble={kind: stacking, members: 2, folds: 2}",)
+    loaded = load(search / RESOLVED_FILE, Experiment, section)
+    loaded = replace(loaded, spec=loaded.spec.model_copy(update={"tune": None}))
+
+    def run(folder: Path) -> None:
+        asked = Request(
+            *("ensemble", loaded, "spec", folder / "runs"),
+            ("modelscale", "ensemble", "spec"),
+            threads=1,
+        )
+        ensemble_of_study(asked, study, Told())
+        tell("done")
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     table = write_table(tmp_path_factory.mktemp("data") / "table.csv")
     made = {name: program(table, section) for name, section in SECTIONS.items()}
+    made["a search"] = of_a_search(table, tmp_path_factory.mktemp("search"))
     import_for(made["stacking"])
     import_for(made["soup"])
     return made
@@ -58,6 +86,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run
     [
         ("stacking", 1),
         ("snapshot", 1),
+        pytest.param("a search", 8, marks=pytest.mark.slow),
         *(pytest.param(name, 25, marks=pytest.mark.slow) for name in SECTIONS),
     ],
 )
